@@ -1,0 +1,43 @@
+# The two that matter: `make demo` and `make test`. Each sets up what is missing.
+.PHONY: setup demo test lint bench soak coverage colcon up
+
+CARGO_TERM_PROGRESS_WHEN ?= auto
+
+setup:
+	@./setup
+
+# The main job: a simulated robot perceives, remembers, recalls and moves. BAG=file.mcap takes a real recording instead.
+demo: setup
+	@cargo build --quiet
+	@target/debug/ecps demo $(if $(BAG),--bag "$(BAG)")
+
+# Everything that can be checked without looking. ECPS_BAG names the real recording, where there is one.
+test: setup
+	@cargo build
+	@cargo test --workspace
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+# Measures, beside peers, and appends to benches/RESULTS.md. BENCH=name runs one of eap, memory, perception, end_to_end.
+bench: setup
+	@cargo build
+	@cargo bench --quiet --workspace --profile dev --bench figures -- $(BENCH)
+
+# The same tests with campaigns at full length; appends what ran to benches/RESULTS.md.
+soak: setup
+	@tools/soak
+
+# Line coverage of the libraries' and the nodes' own tests.
+coverage: setup
+	@tools/coverage
+
+# What a ROS 2 workspace would do.
+colcon: setup
+	@. ./setup.bash && colcon build --base-paths . msg ros_pkgs
+
+# The whole stack, for a robot that publishes /scan and /odom.
+up: setup
+	@cargo build --quiet
+	@target/debug/ecps up

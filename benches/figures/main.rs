@@ -1,0 +1,72 @@
+//! Every figure of the README, each measured beside its peer in the same run. `make bench`, or one: `make bench BENCH=eap`.
+//!
+//! A bench has two sides. `stage` starts the nodes under measurement and the bare r2r peers, each a process of its own;
+//! `measure` then runs in another process of the same DDS domain, sends to nodes and peers in turn, so that whatever the
+//! machine does hits both, and appends what it found to `benches/RESULTS.md`. Goals are reported, and not enforced:
+//! times on a shared machine fail nobody's build.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench may panic"
+)]
+
+mod eap;
+mod end_to_end;
+mod memory;
+mod peers;
+mod perception;
+mod support;
+
+use std::time::Duration;
+
+use ecps_testing::{Process, Ros};
+
+use crate::support::Section;
+
+/// Within which one bench is over.
+const LIMIT: Duration = Duration::from_secs(120);
+
+struct Bench {
+    name: &'static str,
+    stage: fn(&Ros) -> Vec<Process>,
+    measure: fn() -> Section,
+}
+
+const BENCHES: [Bench; 4] = [
+    Bench { name: "eap", stage: eap::stage, measure: eap::measure },
+    Bench { name: "memory", stage: memory::stage, measure: memory::measure },
+    Bench { name: "perception", stage: perception::stage, measure: perception::measure },
+    Bench { name: "end_to_end", stage: end_to_end::stage, measure: end_to_end::measure },
+];
+
+fn named(name: &str) -> &'static Bench {
+    BENCHES.iter().find(|bench| bench.name == name).unwrap_or_else(|| {
+        let known = BENCHES.map(|bench| bench.name).join(", ");
+        eprintln!("there is no bench '{name}'; there are {known}");
+        std::process::exit(2)
+    })
+}
+
+fn main() {
+    // Cargo itself adds --bench.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["as-peer", peer @ ..] => peers::run(peer),
+        ["as-driver", name] => (named(name).measure)().publish(name),
+        [] => BENCHES.iter().for_each(run),
+        names => names.iter().map(|name| named(name)).for_each(run),
+    }
+}
+
+fn run(bench: &Bench) {
+    eprintln!("{}: measuring, less than a minute", bench.name);
+    let ros = Ros::new();
+    let staged = (bench.stage)(&ros);
+    let driver = ros.program(support::this_program(), &["as-driver", bench.name]).finish(LIMIT);
+    drop(staged);
+    driver.assert_success();
+    println!("{}", driver.stdout.join("\n"));
+}

@@ -1,0 +1,171 @@
+//! An `EAP` message to a typed action. Error codes are those of `ecps_msgs/ExecuteAction`.
+
+use ecps_core::check::{self, CheckError};
+use ecps_core::limits::{MAP_ENTRIES, MAP_STRING_BYTES, NAME_BYTES};
+use ecps_core::wire::proto::{self, eap};
+use ecps_core::wire::{EAP_SPEC, check_spec};
+use prost::Message as _;
+
+use crate::drive::TOLERANCE_RANGE;
+use crate::motion::LIMIT_RANGE;
+use crate::state::PlanarPose;
+
+/// Longest id of an action, bytes.
+pub const ID_BYTES: usize = 128;
+/// Largest action, bytes.
+pub const ACTION_BYTES: usize = 256 << 10;
+/// Height of a target that is still on the floor, metres, and greatest tilt, radians.
+const FLOOR: f64 = 0.01;
+
+/// Why an action was not accepted or did not succeed; numbers of `ecps_msgs/ExecuteAction`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub enum ErrorCode {
+    /// Succeeded.
+    None = 0,
+    /// Malformed, not finite, or out of range.
+    Invalid = 1,
+    /// Nothing here can do this kind of action.
+    Unsupported = 2,
+    /// Decided on a state that is too old.
+    Expired = 3,
+    /// Leaves the workspace.
+    OutOfLimits = 4,
+    /// A protective stop is latched, or came while executing.
+    Stopped = 5,
+    /// Canceled by a client.
+    Canceled = 6,
+    /// A newer goal took over.
+    Preempted = 7,
+    /// The journal could not be written.
+    Journal = 8,
+    /// The robot's state is silent.
+    StateStale = 9,
+    /// No progress towards the target.
+    NoProgress = 10,
+}
+
+/// An action that is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Rejection {
+    /// Its cause.
+    pub code: ErrorCode,
+    /// A sentence that names the value and the limit.
+    pub message: String,
+}
+
+impl Rejection {
+    pub(crate) fn new(code: ErrorCode, message: impl ToString) -> Rejection {
+        Rejection { code, message: message.to_string() }
+    }
+}
+
+impl From<CheckError> for Rejection {
+    fn from(error: CheckError) -> Rejection {
+        Rejection::new(ErrorCode::Invalid, error)
+    }
+}
+
+/// An action whose every field is in range.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Action {
+    /// Its id.
+    pub id: String,
+    /// Digest of the state it was decided on, see [`crate::state::MeasuredState::sha`].
+    pub state_sha: Option<[u8; 32]>,
+    /// What to do.
+    pub kind: Kind,
+}
+
+/// What to do. Both end with the target's heading.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Drive to a pose, with the speed and tolerance of the parameters.
+    SetPose {
+        /// Where to.
+        target: PlanarPose,
+    },
+    /// Drive to a pose.
+    Navigate {
+        /// Where to.
+        target: PlanarPose,
+        /// m/s; the gate's limit holds where it is lower.
+        max_speed: f64,
+        /// Metres from the target that count as arrived.
+        tolerance: f64,
+    },
+}
+
+impl Kind {
+    /// Where to.
+    pub fn target(self) -> PlanarPose {
+        match self {
+            Kind::SetPose { target } | Kind::Navigate { target, .. } => target,
+        }
+    }
+}
+
+impl Action {
+    /// Checks a message. Targets must be in `frame`, on the floor.
+    pub fn from_message(message: &proto::Eap, frame: &str) -> Result<Action, Rejection> {
+        check::at_most("action", message.encoded_len(), ACTION_BYTES, "bytes")?;
+        check_spec(&message.spec, EAP_SPEC).map_err(|e| Rejection::new(ErrorCode::Invalid, e))?;
+        check::name("action.id", &message.id, ID_BYTES)?;
+        check::at_most("action.meta", message.meta.len(), MAP_ENTRIES, "entries")?;
+        for text in message.meta.iter().flat_map(|(key, value)| [key, value]) {
+            check::at_most("action.meta", text.len(), MAP_STRING_BYTES, "bytes in an entry")?;
+        }
+        let state_sha = match message.state_sha.as_slice() {
+            [] => None,
+            bytes => Some(<[u8; 32]>::try_from(bytes).map_err(|_| {
+                let text = format!("action.state_sha has {} bytes, and must have 0 or 32", bytes.len());
+                Rejection::new(ErrorCode::Invalid, text)
+            })?),
+        };
+        let unsupported =
+            |what: &str| Err(Rejection::new(ErrorCode::Unsupported, format!("{what}, which nothing here can do")));
+        let kind = match &message.action {
+            None => return Err(CheckError::Empty { field: "action".into() }.into()),
+            Some(eap::Action::SetPose(pose)) => Kind::SetPose { target: target("set_pose", pose, frame)? },
+            Some(eap::Action::Navigate(navigate)) => {
+                let Some(pose) = &navigate.target_pose else {
+                    return Err(CheckError::Empty { field: "navigate.target_pose".into() }.into());
+                };
+                check::at_most("navigate.planner_id", navigate.planner_id.len(), NAME_BYTES, "bytes")?;
+                if !navigate.planner_id.is_empty() {
+                    return unsupported(&format!("navigate.planner_id asks for planner '{}'", navigate.planner_id));
+                }
+                let (least, most) = LIMIT_RANGE;
+                Kind::Navigate {
+                    target: target("navigate.target_pose", pose, frame)?,
+                    max_speed: check::in_range("navigate.max_velocity", navigate.max_velocity.into(), least, most)?,
+                    tolerance: check::in_range(
+                        "navigate.tolerance",
+                        navigate.tolerance.into(),
+                        TOLERANCE_RANGE.0,
+                        TOLERANCE_RANGE.1,
+                    )?,
+                }
+            }
+            Some(eap::Action::Gripper(_)) => return unsupported("the action is gripper"),
+            Some(eap::Action::Cloud(_)) => return unsupported("the action is cloud"),
+            Some(eap::Action::Sim(_)) => return unsupported("the action is sim"),
+            Some(eap::Action::Manipulate(_)) => return unsupported("the action is manipulate"),
+        };
+        Ok(Action { id: message.id.clone(), state_sha, kind })
+    }
+}
+
+fn target(field: &str, pose: &proto::RobotPose, frame: &str) -> Result<PlanarPose, Rejection> {
+    if pose.frame_id != frame {
+        let found: String = pose.frame_id.chars().take(64).collect();
+        let text = format!("{field} is in frame '{found}', and this executor works in '{frame}'");
+        return Err(Rejection::new(ErrorCode::Invalid, text));
+    }
+    let planar = PlanarPose::from_parts(field, [pose.x, pose.y, pose.z], [pose.qx, pose.qy, pose.qz, pose.qw])?;
+    check::in_range(&format!("{field}.position.z"), pose.z, -FLOOR, FLOOR)?;
+    // The z axis of the robot leans by twice the length of (qx, qy), for small angles.
+    check::in_range(&format!("{field}, tilt in radians,"), 2.0 * pose.qx.hypot(pose.qy), 0.0, FLOOR)?;
+    Ok(planar)
+}

@@ -1,0 +1,165 @@
+//! Why a command is limited, refused or ended: stable names for counters, sentences for people.
+
+use thiserror::Error;
+
+/// Lists the reasons with their stable names, so that none is left out of [`Reason::ALL`].
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $reason:ident $name:literal,)*) => {
+        /// Why a command did not pass as it came.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[$doc])* $reason,)*
+        }
+
+        impl Reason {
+            /// Each reason, in the order of its discriminant.
+            pub const ALL: &[Reason] = &[$(Reason::$reason),*];
+            /// How many there are.
+            pub const COUNT: usize = Reason::ALL.len();
+
+            /// The stable name, in snake_case.
+            pub fn name(self) -> &'static str {
+                match self { $(Reason::$reason => $name,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Refused: NaN or infinity.
+    NotFinite "not_finite",
+    /// Refused: asks for a movement that the base cannot make.
+    UnsupportedAxis "unsupported_axis",
+    /// Refused: so far above the limit that its sender cannot be trusted.
+    Unreasonable "unreasonable",
+    /// Refused: older than its lifetime.
+    Stale "stale",
+    /// Refused: stamped in the future.
+    FromFuture "from_future",
+    /// Refused: a stop is latched.
+    Stopped "stopped",
+    /// Refused or halted: the robot's state is not known.
+    StateStale "state_stale",
+    /// Limited: over the greatest linear speed.
+    LinearSpeed "linear_speed",
+    /// Limited: over the greatest angular speed.
+    AngularSpeed "angular_speed",
+    /// Limited: speeds up too fast.
+    LinearAcceleration "linear_acceleration",
+    /// Limited: turns up too fast.
+    AngularAcceleration "angular_acceleration",
+    /// Limited, refused or halted: could not stop within the workspace.
+    Workspace "workspace",
+    /// Refused: an action has the robot.
+    GoalActive "goal_active",
+    /// Halted: no command for too long.
+    CommandSilence "command_silence",
+    /// Refused: its record could not be written.
+    Journal "journal",
+    /// Refused: the actuator did not take it.
+    Actuator "actuator",
+}
+
+/// A command that did not pass, in words.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum Refusal {
+    /// See [`Reason::NotFinite`].
+    #[error("{field} is {value}, and must be finite")]
+    NotFinite {
+        /// Field of the Twist.
+        field: &'static str,
+        /// What it held.
+        value: f64,
+    },
+    /// See [`Reason::UnsupportedAxis`].
+    #[error("{field} is {value}, and this base can only have 0 there")]
+    UnsupportedAxis {
+        /// Field of the Twist.
+        field: &'static str,
+        /// What it held.
+        value: f64,
+    },
+    /// See [`Reason::Unreasonable`].
+    #[error("the {field} is {value} {unit}; up to {limit} {unit} would have been lowered, more is refused")]
+    Unreasonable {
+        /// "linear speed" or "angular speed".
+        field: &'static str,
+        /// What was asked for.
+        value: f64,
+        /// Least that is refused.
+        limit: f64,
+        /// "m/s" or "rad/s".
+        unit: &'static str,
+    },
+    /// See [`Reason::Stale`].
+    #[error("the command is {age_ms} ms old, and its lifetime is {limit_ms} ms")]
+    Stale {
+        /// Age in ROS time.
+        age_ms: i64,
+        /// Lifetime.
+        limit_ms: u128,
+    },
+    /// See [`Reason::FromFuture`].
+    #[error("the command is stamped {ahead_ms} ms in the future, and {limit_ms} ms are tolerated")]
+    FromFuture {
+        /// How far ahead.
+        ahead_ms: i64,
+        /// Tolerance.
+        limit_ms: u128,
+    },
+    /// See [`Reason::Stopped`].
+    #[error("a protective stop is latched ({cause})")]
+    Stopped {
+        /// Why.
+        cause: String,
+    },
+    /// See [`Reason::StateStale`].
+    #[error("the robot's state has been silent for more than {limit_ms} ms, or was never received")]
+    StateStale {
+        /// How long it may be silent.
+        limit_ms: u128,
+    },
+    /// See [`Reason::Workspace`].
+    #[error("{free:.3} m are left to the edge of the workspace, too little to stop from the least speed")]
+    Workspace {
+        /// Metres along the commanded path.
+        free: f64,
+    },
+    /// See [`Reason::GoalActive`].
+    #[error("action '{id}' has the robot; cancel it first")]
+    GoalActive {
+        /// Id of the action.
+        id: String,
+    },
+    /// See [`Reason::Journal`].
+    #[error("the command could not be recorded, so it was not carried out: {cause}")]
+    Journal {
+        /// What failed.
+        cause: String,
+    },
+    /// See [`Reason::Actuator`].
+    #[error("the actuator did not take the command: {cause}")]
+    Actuator {
+        /// What failed.
+        cause: String,
+    },
+}
+
+impl Refusal {
+    /// The reason to count it under.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Refusal::NotFinite { .. } => Reason::NotFinite,
+            Refusal::UnsupportedAxis { .. } => Reason::UnsupportedAxis,
+            Refusal::Unreasonable { .. } => Reason::Unreasonable,
+            Refusal::Stale { .. } => Reason::Stale,
+            Refusal::FromFuture { .. } => Reason::FromFuture,
+            Refusal::Stopped { .. } => Reason::Stopped,
+            Refusal::StateStale { .. } => Reason::StateStale,
+            Refusal::Workspace { .. } => Reason::Workspace,
+            Refusal::GoalActive { .. } => Reason::GoalActive,
+            Refusal::Journal { .. } => Reason::Journal,
+            Refusal::Actuator { .. } => Reason::Actuator,
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Reads the journal back and counts what it says.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ecps_journal::record::{Entry, Verdict};
+use ecps_journal::{Reader, Verdict as Whole};
+
+use super::DemoError;
+
+/// What a journal accounts for.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    /// Velocities admitted and limited, from the topic alone.
+    pub(super) admitted: u64,
+    pub(super) limited: u64,
+    /// Refusals by reason, of velocities.
+    pub(super) refused: BTreeMap<String, u64>,
+    /// Actions accepted, refused, ended.
+    pub(super) actions: u64,
+    pub(super) actions_refused: u64,
+    pub(super) outcomes: u64,
+    pub(super) stops: u64,
+    pub(super) resets: u64,
+    pub(super) records: u64,
+    /// The verdict in words, and whether it is clean.
+    pub(super) verdict: String,
+    pub(super) clean: bool,
+}
+
+/// Reads all of it.
+pub(super) fn account(folder: &Path) -> Result<Account, DemoError> {
+    let failed = |e: &dyn std::fmt::Display| DemoError::Missing(format!("journal {}: {e}", folder.display()));
+    let mut reader = Reader::open(folder).map_err(|e| failed(&e))?;
+    let mut account = Account::default();
+    while let Some(record) = reader.read().map_err(|e| failed(&e))? {
+        account.records += 1;
+        match record.entry().map_err(|e| failed(&e))? {
+            Entry::Motion(motion) if motion.source == "cmd_vel_in" => match motion.verdict() {
+                Verdict::Admitted => account.admitted += 1,
+                Verdict::Limited => account.limited += 1,
+                Verdict::Refused => *account.refused.entry(motion.reason).or_default() += 1,
+                _ => {}
+            },
+            Entry::Refusals(more) => *account.refused.entry(more.reason).or_default() += more.count,
+            Entry::Action(action) if action.verdict() == Verdict::Admitted => account.actions += 1,
+            Entry::Action(_) => account.actions_refused += 1,
+            Entry::Outcome(_) => account.outcomes += 1,
+            Entry::Stop(stop) if stop.cause == "requested" => account.stops += 1,
+            Entry::Reset(_) => account.resets += 1,
+            _ => {}
+        }
+    }
+    account.clean = *reader.verdict() == Whole::Clean;
+    account.verdict = reader.verdict().to_string();
+    Ok(account)
+}

@@ -1,0 +1,19 @@
+//! What the `ecps` command is made of.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`launch`] | a subset of ROS 2 XML launch files, from text to a list of processes |
+//! | [`supervise`] | starts such a list, passes its output on and stops every process of it, whatever happens |
+//! | [`up`] | `ecps up`: the two together |
+//! | [`bag`] | reads a ROS 2 MCAP bag, bounded and checked |
+//! | [`play`] | `ecps play`: publishes a bag |
+//! | [`demo`] | `ecps demo`: the main job, watched and checked |
+//! | [`report`] | the demo's result as a page, as a picture and as a table in the terminal |
+
+pub mod bag;
+pub mod demo;
+pub mod launch;
+pub mod play;
+pub mod report;
+pub mod supervise;
+pub mod up;

@@ -1,0 +1,265 @@
+//! The floor plan with what happened on it.
+
+use std::fmt::Write;
+
+use super::model::{FloorMap, Memory, Path, Point, Recall, RecallVerdict, Refusal};
+use super::svg::{STYLE, escape};
+
+/// Width of the drawing, pixels.
+const WIDTH: f64 = 960.0;
+/// Largest height of the plan without legend, pixels.
+const HEIGHT: f64 = 640.0;
+/// Around the plan, pixels.
+const MARGIN: f64 = 28.0;
+/// Height of the legend, pixels.
+const LEGEND: f64 = 40.0;
+/// Up to how many memories are written out.
+const FEW_MEMORIES: usize = 24;
+/// Up to how many recalls are written out; beyond, they are drawn thinner.
+const FEW_RECALLS: usize = 16;
+/// Refusals nearer than this to one another share a mark, pixels.
+const CLUSTER: f64 = 18.0;
+
+/// The floor plan as a picture that stands alone, for light and dark ground.
+pub fn map_svg(map: &FloorMap) -> String {
+    let frame = Frame::around(map);
+    let mut svg = format!(
+        r#"<svg xmlns="http://www.w3.org/2000/svg" class="drawing" viewBox="0 0 {WIDTH} {:.0}" width="{WIDTH}" height="{:.0}" role="img" aria-label="Floor plan with path, memories, recalls and refusals">"#,
+        frame.height + LEGEND,
+        frame.height + LEGEND,
+    );
+    // Writing to a String does not fail; so below.
+    let _ = write!(svg, "<style>{STYLE}</style>{MARKERS}");
+    let _ = write!(svg, r#"<rect class="ground" width="{WIDTH}" height="{:.0}" rx="12"/>"#, frame.height + LEGEND);
+    frame.grid(&mut svg);
+    frame.walls(&mut svg, &map.walls);
+    map.paths.iter().for_each(|path| frame.path(&mut svg, path));
+    frame.recalls(&mut svg, &map.recalls);
+    frame.memories(&mut svg, &map.memories);
+    frame.refusals(&mut svg, &map.refusals);
+    frame.legend(&mut svg, map);
+    svg.push_str("</svg>\n");
+    svg
+}
+
+const MARKERS: &str = concat!(
+    r#"<defs><marker id="good" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto">"#,
+    r#"<path class="recall-head" d="M0 0L8 4L0 8z"/></marker><marker id="refuted" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" "#,
+    r#"markerUnits="userSpaceOnUse" orient="auto"><path class="refuted-head" d="M0 0L8 4L0 8z"/></marker></defs>"#,
+);
+
+/// From metres to pixels.
+struct Frame {
+    left: f64,
+    top: f64,
+    /// Pixels per metre.
+    scale: f64,
+    height: f64,
+}
+
+impl Frame {
+    fn around(map: &FloorMap) -> Self {
+        let points = map.walls.iter().flatten().copied();
+        let points = points.chain(map.paths.iter().flat_map(|path| path.points.iter().copied()));
+        let points = points.chain(map.memories.iter().map(|memory| memory.at));
+        let points = points.chain(map.recalls.iter().flat_map(|recall| [recall.asked_at, recall.found_at]));
+        let points = points.chain(map.refusals.iter().map(|refusal| refusal.at)).filter(|point| point.is_finite());
+        let bounds = points.fold(None, |bounds: Option<[f64; 4]>, p| {
+            let [left, bottom, right, top] = bounds.unwrap_or([p.x, p.y, p.x, p.y]);
+            Some([left.min(p.x), bottom.min(p.y), right.max(p.x), top.max(p.y)])
+        });
+        let [left, bottom, right, top] = bounds.unwrap_or([0.0, 0.0, 1.0, 1.0]);
+        let (wide, high) = ((right - left).max(1.0), (top - bottom).max(1.0));
+        let scale = ((WIDTH - 2.0 * MARGIN) / wide).min((HEIGHT - 2.0 * MARGIN) / high);
+        // In the middle when the height decides.
+        let space = (WIDTH - wide * scale) / 2.0 / scale;
+        Self { left: left - space, top: top + MARGIN / scale, scale, height: high * scale + 2.0 * MARGIN }
+    }
+
+    fn at(&self, point: Point) -> (f64, f64) {
+        ((point.x - self.left) * self.scale, (self.top - point.y) * self.scale)
+    }
+
+    /// The part of `d` of a path through these points.
+    fn line(&self, points: impl Iterator<Item = Point>) -> String {
+        let mut d = String::new();
+        for point in points.filter(|point| point.is_finite()) {
+            let (x, y) = self.at(point);
+            let _ = write!(d, "{}{x:.1} {y:.1}", if d.is_empty() { 'M' } else { 'L' });
+        }
+        d
+    }
+
+    /// A square grid whose lines are at least 28 pixels apart, and its step.
+    fn step(&self) -> f64 {
+        let steps = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];
+        steps.into_iter().find(|step| step * self.scale >= 28.0).unwrap_or(200.0)
+    }
+
+    fn grid(&self, svg: &mut String) {
+        let (step, mut d) = (self.step(), String::new());
+        let mut x = (self.left / step).ceil() * step;
+        while (x - self.left) * self.scale < WIDTH {
+            let _ = write!(d, "M{:.1} 0V{:.1}", (x - self.left) * self.scale, self.height);
+            x += step;
+        }
+        let mut y = (self.top / step).floor() * step;
+        while (self.top - y) * self.scale < self.height {
+            let _ = write!(d, "M0 {:.1}H{WIDTH}", (self.top - y) * self.scale);
+            y -= step;
+        }
+        let _ = write!(svg, r#"<path class="grid" d="{d}"/>"#);
+    }
+
+    fn walls(&self, svg: &mut String, walls: &[[Point; 2]]) {
+        let d: String = walls.iter().map(|wall| self.line(wall.iter().copied())).collect();
+        let _ = write!(svg, r#"<path class="walls" d="{d}"/>"#);
+    }
+
+    fn path(&self, svg: &mut String, path: &Path) {
+        let mut points = path.points.iter().copied().filter(|point| point.is_finite());
+        let (Some(first), name) = (points.clone().next(), escape(&path.name)) else { return };
+        let length: f64 = points.clone().zip(points.clone().skip(1)).map(|(a, b)| a.distance(b)).sum();
+        let _ = write!(
+            svg,
+            r#"<path class="path" d="{}"><title>{name}: {length:.1} m</title></path>"#,
+            self.line(points.clone())
+        );
+        let (start, end) = (self.at(first), self.at(points.next_back().unwrap_or(first)));
+        let _ = write!(
+            svg,
+            r#"<circle class="start" cx="{:.1}" cy="{:.1}" r="6"><title>{name} starts</title></circle>"#,
+            start.0, start.1
+        );
+        let _ = write!(
+            svg,
+            r#"<circle class="end" cx="{:.1}" cy="{:.1}" r="6"><title>{name} ends</title></circle>"#,
+            end.0, end.1
+        );
+    }
+
+    fn recalls(&self, svg: &mut String, recalls: &[Recall]) {
+        let few = recalls.len() <= FEW_RECALLS;
+        let gap = if few { 7.0 } else { 3.0 };
+        for recall in recalls.iter().filter(|recall| recall.asked_at.is_finite() && recall.found_at.is_finite()) {
+            let ((x1, y1), (x2, y2)) = (self.at(recall.asked_at), self.at(recall.found_at));
+            // Bent to one side, so that it does not lie on the path, and ended before the mark of the place.
+            let (bx, by) = ((x1 + x2) / 2.0 + (y2 - y1) * 0.16, (y1 + y2) / 2.0 - (x2 - x1) * 0.16);
+            let reach = (x2 - bx).hypot(y2 - by).max(1e-9);
+            let short = (gap / reach).min(0.5);
+            let (x2, y2) = (x2 - (x2 - bx) * short, y2 - (y2 - by) * short);
+            let (class, marker, verdict, text) = match recall.verdict {
+                RecallVerdict::Confirmed => ("recall", "good", "confirmed", "good-text"),
+                RecallVerdict::Refuted => ("refuted", "refuted", "refuted", ""),
+            };
+            let dense = if few { "" } else { " dense" };
+            let _ = write!(
+                svg,
+                r#"<path class="{class}{dense}" marker-end="url(#{marker})" d="M{x1:.1} {y1:.1}Q{bx:.1} {by:.1} {x2:.1} {y2:.1}"><title>asked at ({:.1}, {:.1}), recalled ({:.1}, {:.1}): similarity {:.3}, {verdict}</title></path>"#,
+                recall.asked_at.x, recall.asked_at.y, recall.found_at.x, recall.found_at.y, recall.similarity,
+            );
+            let _ =
+                write!(svg, r#"<circle class="{class}-head" cx="{x1:.1}" cy="{y1:.1}" r="{:.1}"/>"#, gap / 2.0 - 0.3);
+            if few {
+                let (x, y) = ((x1 + x2) / 4.0 + bx / 2.0, (y1 + y2) / 4.0 + by / 2.0);
+                let _ = write!(
+                    svg,
+                    r#"<text class="label {text}" text-anchor="middle" x="{x:.1}" y="{y:.1}">{:.2}</text>"#,
+                    recall.similarity
+                );
+            }
+        }
+    }
+
+    fn memories(&self, svg: &mut String, memories: &[Memory]) {
+        let few = memories.len() <= FEW_MEMORIES;
+        let radius = if few { 5.5 } else { 2.6 };
+        for memory in memories.iter().filter(|memory| memory.at.is_finite()) {
+            let ((x, y), label) = (self.at(memory.at), escape(&memory.label));
+            let _ = write!(
+                svg,
+                r#"<circle class="memory" cx="{x:.1}" cy="{y:.1}" r="{radius}"><title>remembered: {label}, at ({:.1}, {:.1})</title></circle>"#,
+                memory.at.x, memory.at.y
+            );
+            if few {
+                let _ = write!(svg, r#"<text class="label" x="{:.1}" y="{:.1}">{label}</text>"#, x + 9.0, y - 7.0);
+            }
+        }
+    }
+
+    fn refusals(&self, svg: &mut String, refusals: &[Refusal]) {
+        let mut clusters: Vec<((f64, f64), Vec<&str>)> = Vec::new();
+        for refusal in refusals.iter().filter(|refusal| refusal.at.is_finite()) {
+            let (x, y) = self.at(refusal.at);
+            match clusters.iter_mut().find(|((cx, cy), _)| (cx - x).hypot(cy - y) < CLUSTER) {
+                Some((_, reasons)) => reasons.push(&refusal.reason),
+                None => clusters.push(((x, y), vec![&refusal.reason])),
+            }
+        }
+        for ((x, y), reasons) in clusters {
+            let cross = format!("M{:.1} {:.1}l12 12m0-12l-12 12", x - 6.0, y - 6.0);
+            let (mut listed, more) = (reasons.clone(), reasons.len().saturating_sub(12));
+            listed.truncate(12);
+            let more = if more > 0 { format!("\nand {more} more") } else { String::new() };
+            let title = format!("refused:\n{}{more}", listed.join("\n"));
+            let _ = write!(
+                svg,
+                r#"<g><title>{}</title><path class="halo" d="{cross}"/><path class="refusal" d="{cross}"/>"#,
+                escape(&title)
+            );
+            if reasons.len() > 1 {
+                let _ = write!(
+                    svg,
+                    r#"<text class="label bad-text" x="{:.1}" y="{:.1}">×{}</text>"#,
+                    x + 11.0,
+                    y + 5.0,
+                    reasons.len()
+                );
+            }
+            svg.push_str("</g>");
+        }
+    }
+
+    /// What the marks mean, of those that occur, and a scale.
+    fn legend(&self, svg: &mut String, map: &FloorMap) {
+        let y = self.height + LEGEND / 2.0 - 2.0;
+        let count = |verdict| map.recalls.iter().filter(|recall| recall.verdict == verdict).count();
+        let (confirmed, refuted) = (count(RecallVerdict::Confirmed), count(RecallVerdict::Refuted));
+        let entries = [
+            (!map.paths.is_empty(), r#"<path class="path" d="M-10 0H10"/>"#, "driven".to_owned()),
+            (
+                !map.memories.is_empty(),
+                r#"<circle class="memory" r="5.5"/>"#,
+                format!("remembered ({})", map.memories.len()),
+            ),
+            (
+                confirmed > 0,
+                r#"<path class="recall" marker-end="url(#good)" d="M-11 3Q0-6 11 2"/>"#,
+                format!("recalled, confirmed ({confirmed})"),
+            ),
+            (
+                refuted > 0,
+                r#"<path class="refuted" marker-end="url(#refuted)" d="M-11 3Q0-6 11 2"/>"#,
+                format!("recalled, refuted ({refuted})"),
+            ),
+            (
+                !map.refusals.is_empty(),
+                r#"<path class="refusal" d="M-5-5l10 10m0-10l-10 10"/>"#,
+                format!("command refused ({})", map.refusals.len()),
+            ),
+        ];
+        let mut x = MARGIN;
+        for (_, mark, text) in entries.iter().filter(|(occurs, ..)| *occurs) {
+            let _ = write!(
+                svg,
+                r#"<g transform="translate({:.0} {y:.1})">{mark}<text x="18" y="4.5">{text}</text></g>"#,
+                x + 10.0
+            );
+            x += 28.0 + 7.0 * text.chars().count() as f64 + 22.0;
+        }
+        let (step, right, y) = (self.step(), WIDTH - MARGIN, self.height - 9.0);
+        let left = right - step * self.scale;
+        let _ = write!(svg, r#"<path class="axis" d="M{left:.1} {:.1}v5H{right:.1}v-5"/>"#, y - 5.0);
+        let _ = write!(svg, r#"<text text-anchor="end" x="{:.1}" y="{y:.1}">{step} m</text>"#, left - 8.0);
+    }
+}

@@ -1,0 +1,125 @@
+//! The folder of a journal: its lock, and its segments as files. Behind a trait, so that tests can let a disk fail.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// Most segments that one journal may have.
+pub const SEGMENTS: usize = 1_000_000;
+/// File that a writer holds locked as long as it lives.
+const LOCK: &str = "lock";
+
+/// Where segments are made.
+pub trait Storage: Send {
+    /// Makes segment `number`, which must not exist, and writes its superblock. Leaves nothing behind on failure.
+    fn create(&mut self, number: u64, superblock: &[u8]) -> io::Result<Arc<dyn SegmentFile>>;
+}
+
+/// A segment being written.
+pub trait SegmentFile: Send + Sync {
+    /// Appends all of `bytes` with one write(2); a part written is an error.
+    fn append(&self, bytes: &[u8]) -> io::Result<()>;
+    /// Returns when everything appended before is on disk.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A journal's folder, locked for one writer until this is dropped.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    /// Holds the lock; the kernel releases it also when the process is killed.
+    lock: File,
+}
+
+impl Folder {
+    /// Makes the folder (mode 0700) where it is missing, and locks it. An error of kind [`io::ErrorKind::WouldBlock`]
+    /// means that another writer holds it.
+    pub fn lock(path: &Path) -> io::Result<Folder> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join(LOCK))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Folder { path: path.to_owned(), lock })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Said aloud, since a child process between fork and exec still has the file open, and with it the lock.
+        // Where it fails, closing the file lets go.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+    }
+}
+
+/// Path of segment `number`.
+pub(crate) fn segment_path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:06}.eaplog"))
+}
+
+/// Numbers and paths of a folder's segments, ascending. Other files are passed over.
+pub(crate) fn segments(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let stem = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_suffix(".eaplog"));
+        let Some(number) = stem.and_then(|s| s.parse().ok()).filter(|&n| segment_path(folder, n) == path) else {
+            continue;
+        };
+        if found.len() >= SEGMENTS {
+            return Err(io::Error::other(format!("{} has more than {SEGMENTS} segments", folder.display())));
+        }
+        found.push((number, path));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+impl Storage for Folder {
+    fn create(&mut self, number: u64, superblock: &[u8]) -> io::Result<Arc<dyn SegmentFile>> {
+        let path = segment_path(&self.path, number);
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
+        let segment = DiskFile { file, folder: File::open(&self.path)?, entry: AtomicBool::new(false) };
+        if let Err(error) = segment.append(superblock) {
+            // It holds no record, so nothing is lost with it; if it cannot be removed it reads as a torn tail.
+            let _ = std::fs::remove_file(&path);
+            return Err(error);
+        }
+        Ok(Arc::new(segment))
+    }
+}
+
+/// A segment on disk.
+struct DiskFile {
+    file: File,
+    folder: File,
+    /// Whether the folder's entry for the file is on disk.
+    entry: AtomicBool,
+}
+
+impl SegmentFile for DiskFile {
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        loop {
+            match (&self.file).write(bytes) {
+                Ok(written) if written == bytes.len() => return Ok(()),
+                Ok(written) => {
+                    return Err(io::Error::other(format!("only {written} of {} bytes were written", bytes.len())));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()?;
+        if !self.entry.load(Ordering::Acquire) {
+            self.folder.sync_all()?;
+            self.entry.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+}

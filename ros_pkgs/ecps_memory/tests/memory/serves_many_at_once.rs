@@ -1,0 +1,85 @@
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+
+use ecps_memory::Query;
+
+use crate::{Scratch, ids, like, record, when};
+
+#[test]
+fn writers_and_readers_do_not_get_in_each_others_way() {
+    const EACH: i32 = 40;
+    let scratch = Scratch::new();
+    let memory = scratch.open();
+    thread::scope(|scope| {
+        for writer in 0..4 {
+            let memory = &memory;
+            scope.spawn(move || {
+                for i in 0..EACH {
+                    let own = format!("{writer}-{i}");
+                    memory.put(vec![when(i, record(&own, &[1.0, writer as f32]))]).wait().unwrap();
+                    // What was acknowledged is found by the next query.
+                    let query = Query { k: 1000, min_sim: 1.0, ..like(&[1.0, writer as f32]) };
+                    let answer = memory.query(query).wait().unwrap();
+                    assert_eq!((ids(&answer)[0], answer.total_matched), (own.as_str(), i as u64 + 1));
+                }
+            });
+        }
+        for _ in 0..4 {
+            let memory = &memory;
+            scope.spawn(move || {
+                for _ in 0..EACH * 2 {
+                    memory.query(Query { min_sim: -1.0, ..like(&[1.0, 0.5]) }).wait().unwrap();
+                    let _ =
+                        memory.get("", "0-0").wait().map_err(|e| assert!(e.to_string().contains("no record"), "{e}"));
+                }
+            });
+        }
+    });
+    assert_eq!(memory.stats().records, 4 * EACH as u64);
+    drop(memory);
+    assert_eq!(scratch.open().stats().records, 4 * EACH as u64);
+}
+
+#[test]
+fn a_query_sees_every_record_once_while_all_of_them_are_being_replaced() {
+    const RECORDS: u64 = 8;
+    let batch = |t| (0..RECORDS).map(|i| when(t, record(&i.to_string(), &[1.0, 0.0]))).collect::<Vec<_>>();
+    let scratch = Scratch::new();
+    let memory = scratch.open();
+    memory.put(batch(0)).wait().unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let answer = memory.query(like(&[1.0, 0.0])).wait().unwrap();
+                    assert_eq!((answer.hits.len() as u64, answer.total_matched), (RECORDS, RECORDS));
+                    // Whole batches only: all records are of one time.
+                    assert!(answer.hits.iter().all(|hit| hit.record.time == answer.hits[0].record.time));
+                }
+            });
+        }
+        for t in 1..150 {
+            memory.put(batch(t)).wait().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(memory.damages(), []);
+}
+
+#[test]
+fn closing_finishes_what_was_taken() {
+    let scratch = Scratch::new();
+    let memory = scratch.open();
+    let replies: Vec<_> = (0..100).map(|i| memory.put(vec![record(&i.to_string(), &[1.0])])).collect();
+    drop(memory);
+    for reply in replies {
+        // Already there: a future that needs no executor any more.
+        let mut reply = pin!(reply);
+        assert!(matches!(reply.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(_))));
+    }
+    assert_eq!(scratch.open().stats().records, 100);
+}

@@ -1,0 +1,24 @@
+//! Perception: sensor messages become tensors, tensors become frames that survive lossy links, and scans and images
+//! become vectors by which a place is found again. No ROS: the bridge maps topics and parameters onto this.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`tensor`] | the dense tensor: element types, shape, strides made compact |
+//! | [`codec`] | tensor to LTP frame (zstd, CRC-32) and back, every size checked before it is believed |
+//! | [`chunks`] | frames too large to travel whole, cut into chunks |
+//! | [`reassembly`] | chunks put together again, out of order, within bounded memory and time |
+//! | [`sensor`] | laser scans, images, point clouds and arrays to tensors and back, without loss |
+//! | [`poses`] | where the robot was when, from odometry |
+//! | [`embed`] | place descriptor of a scan, appearance descriptor of an image |
+//! | [`scan_match`] | whether two scans show the same place, and the motion between them |
+
+pub mod chunks;
+pub mod codec;
+pub mod embed;
+#[cfg(feature = "node")]
+pub mod node;
+pub mod poses;
+pub mod reassembly;
+pub mod scan_match;
+pub mod sensor;
+pub mod tensor;

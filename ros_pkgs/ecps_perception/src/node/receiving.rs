@@ -1,0 +1,202 @@
+//! The receiving end of a stream, on a thread of its own: frames and chunks → verified tensor → topics and memories.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ecps_core::bus::TelemetryLane;
+use ecps_core::clock::{RosClock, Steady, SteadyClock, SystemSteady};
+use ecps_ros::r2r::ecps_msgs::msg::{LtpAck, LtpChunk, LtpFrame, MemoryRecord};
+use ecps_ros::{Message, NodeClock, Publisher, StartError};
+use nalgebra::Isometry3;
+
+use super::convert::{self, SensorRos};
+use super::statistics::Statistics;
+use crate::embed;
+use crate::poses::Poses;
+use crate::reassembly::{Event, Reassembler, Source, complete_ack};
+use crate::sensor::{Image, LaserScan, SensorMessage};
+use crate::tensor::Tensor;
+
+/// What came in from the link.
+#[derive(Debug)]
+pub(crate) enum Arrived {
+    Frame(Box<LtpFrame>),
+    Chunk(Box<LtpChunk>),
+    /// Time passed.
+    Tick,
+}
+
+/// Makes an embedding of a tensor.
+type Describe = fn(Tensor) -> Result<Vec<f32>, String>;
+
+/// Which descriptor turns tensors into memories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoder {
+    None,
+    Place,
+    Appearance,
+}
+
+impl Encoder {
+    pub(crate) fn parse(name: &str, type_name: &str) -> Result<Encoder, String> {
+        match (name, type_name) {
+            ("none", _) => Ok(Encoder::None),
+            ("place", LaserScan::TYPE) => Ok(Encoder::Place),
+            ("appearance", Image::TYPE) => Ok(Encoder::Appearance),
+            _ => Err(format!(
+                "encoder '{name}' cannot be used on {type_name}: place needs {}, appearance needs {}",
+                LaserScan::TYPE,
+                Image::TYPE
+            )),
+        }
+    }
+}
+
+pub(crate) struct Outputs<M: Message> {
+    pub(crate) tensor: Publisher<ecps_ros::r2r::ecps_msgs::msg::Tensor>,
+    pub(crate) original: Publisher<M>,
+    pub(crate) acks: Publisher<LtpAck>,
+    pub(crate) observations: Publisher<MemoryRecord>,
+}
+
+pub(crate) struct Work<M: Message> {
+    pub(crate) source: Source,
+    pub(crate) reassembler: Reassembler,
+    pub(crate) outputs: Outputs<M>,
+    pub(crate) encoder: Encoder,
+    pub(crate) remember_distance: f64,
+    pub(crate) remembered_at: Option<Isometry3<f64>>,
+    pub(crate) poses: Arc<Mutex<Poses>>,
+    pub(crate) statistics: Arc<Mutex<Statistics>>,
+    pub(crate) robot: String,
+    pub(crate) topic: String,
+    pub(crate) own_link: bool,
+    pub(crate) clock: NodeClock,
+}
+
+/// The receiving thread; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    arrivals: TelemetryLane<Arrived>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Receiver {
+    pub(crate) fn start<M: SensorRos + Message>(
+        mut work: Work<M>,
+        arrivals: TelemetryLane<Arrived>,
+    ) -> Result<Receiver, StartError> {
+        let source = arrivals.clone();
+        let run = move || {
+            while let Some(arrived) = source.take(None) {
+                work.take_in(arrived);
+            }
+        };
+        let thread = std::thread::Builder::new().name("ltp_receive".into()).spawn(run).map_err(StartError::layer)?;
+        Ok(Receiver { arrivals, thread: Some(thread) })
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.arrivals.close();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a receiving thread panicked");
+        }
+    }
+}
+
+impl<M: SensorRos + Message> Work<M> {
+    fn take_in(&mut self, arrived: Arrived) {
+        let now = SystemSteady.now();
+        let events = match arrived {
+            Arrived::Frame(frame) => match convert::frame_from_ros(*frame) {
+                Ok(frame) => self.reassembler.frame(&self.source, frame, now),
+                Err(reason) => return self.statistics().refused(&reason),
+            },
+            Arrived::Chunk(chunk) => match convert::chunk_from_ros(*chunk) {
+                Ok(chunk) => self.reassembler.chunk(&self.source, chunk, now),
+                Err(reason) => return self.statistics().refused(&reason),
+            },
+            Arrived::Tick => {
+                let acks = self.reassembler.missing(&self.source);
+                let expired = self.reassembler.expire(now);
+                if !expired.is_empty() {
+                    acks.into_iter().for_each(|ack| self.outputs.acks.publish(&convert::ack_to_ros(ack)));
+                }
+                expired.into_iter().map(|(_, event)| event).collect()
+            }
+        };
+        for event in events {
+            self.handle(event, now);
+        }
+    }
+
+    fn statistics(&self) -> std::sync::MutexGuard<'_, Statistics> {
+        self.statistics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handle(&mut self, event: Event, now: Steady) {
+        match event {
+            Event::Complete { tensor, sequence, chunks, .. } => {
+                if chunks > 0 {
+                    self.outputs.acks.publish(&convert::ack_to_ros(complete_ack(sequence, chunks)));
+                }
+                self.deliver(*tensor, sequence, now);
+            }
+            Event::Refused(reason) => self.statistics().refused(&reason),
+            Event::Expired { .. } => self.statistics().incomplete(),
+            Event::Progress { .. } | Event::Duplicate { .. } | Event::Late { .. } => {}
+        }
+    }
+
+    fn deliver(&mut self, tensor: Tensor, sequence: u32, now: Steady) {
+        self.outputs.tensor.publish(&convert::tensor_to_ros(&tensor));
+        {
+            // From another bridge only ROS time is comparable, and only as well as the clocks agree.
+            let mut statistics = self.statistics();
+            let from = if self.own_link { statistics.arrival_of(sequence) } else { None };
+            let age = u64::try_from(self.clock.now().nanos_since(tensor.stamp())).unwrap_or(0);
+            let from = from.unwrap_or(Steady(now.0.saturating_sub(Duration::from_nanos(age))));
+            statistics.received(from, SystemSteady.now());
+        }
+        if let Some(reason) = self.remember(&tensor).err() {
+            self.statistics().refused(&reason);
+        }
+        match M::Plain::from_tensor(tensor) {
+            Ok(plain) => self.outputs.original.publish(&M::from_plain(plain)),
+            Err(reason) => self.statistics().refused(&reason),
+        }
+    }
+
+    /// Publishes a memory of the tensor, unless the robot has hardly moved since the last.
+    fn remember(&mut self, tensor: &Tensor) -> Result<(), String> {
+        let (model_id, describe): (&str, Describe) = match self.encoder {
+            Encoder::None => return Ok(()),
+            Encoder::Place => (embed::scan::MODEL_ID, |tensor| {
+                let scan = LaserScan::from_tensor(tensor).map_err(|e| e.to_string())?;
+                embed::scan::describe(&scan).map_err(|e| e.to_string())
+            }),
+            Encoder::Appearance => (embed::image::MODEL_ID, |tensor| {
+                let image = Image::from_tensor(tensor).map_err(|e| e.to_string())?;
+                embed::image::describe(&image).map_err(|e| e.to_string())
+            }),
+        };
+        let place = self.poses.lock().unwrap_or_else(PoisonError::into_inner).at(tensor.stamp());
+        if let (Some(place), Some(last)) = (&place, &self.remembered_at)
+            && (place.pose.translation.vector - last.translation.vector).norm() < self.remember_distance
+        {
+            return Ok(());
+        }
+        let embedding = describe(tensor.clone())?;
+        self.remembered_at = place.as_ref().map(|place| place.pose);
+        let mut record = convert::record(tensor, place, model_id, embedding);
+        record.robot.clone_from(&self.robot);
+        record.topic.clone_from(&self.topic);
+        self.outputs.observations.publish(&record);
+        Ok(())
+    }
+}

@@ -1,0 +1,240 @@
+//! One chunk, checked by itself; and one tensor as far as its chunks are there.
+
+use std::collections::BTreeMap;
+
+use ecps_core::clock::Steady;
+use ecps_core::limits;
+use ecps_core::wire::proto::{Ltp, LtpChunk};
+use thiserror::Error;
+
+use super::{Event, Expiry};
+use crate::chunks::{self, ATTRIBUTE_PREFIX, MAX_CHUNKS, MetadataError};
+use crate::codec::{self, DecodeError, Facts, TYPE_CHUNK_END, TYPE_CHUNK_START, TYPE_DATA};
+use crate::tensor::Tensor;
+
+/// What keeping a piece costs beyond its bytes: its place in the map and the allocator's own.
+const PIECE_OVERHEAD: usize = 96;
+/// What a set costs before its first piece, beyond its metadata.
+const SET_OVERHEAD: usize = 1024;
+
+/// Why a chunk was refused.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum ChunkRefusal {
+    /// No header.
+    #[error("the chunk has no header")]
+    NoHeader,
+    /// Header, checksum, or what the chunk says of its tensor.
+    #[error("the chunk is not acceptable: {0}")]
+    Frame(#[from] DecodeError),
+    /// A metadata key that is missing or unreadable.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// An acknowledgement or an unknown type.
+    #[error("the chunk's message type is {0}, and 1 (DATA), 3 (CHUNK_START) or 4 (CHUNK_END) is needed")]
+    MessageType(u32),
+    /// No chunks, or more than allowed.
+    #[error("the chunk says that its tensor has {0} chunks, outside 1 to {MAX_CHUNKS}")]
+    Total(u32),
+    /// An index past the last.
+    #[error("the chunk's index is {index}, and its tensor has {total} chunks")]
+    Index {
+        /// Its index.
+        index: u32,
+        /// Chunks there are.
+        total: u32,
+    },
+    /// Final and not last, or last and not final.
+    #[error("chunk {index} of {total} is marked is_final = {is_final}")]
+    Final {
+        /// Its index.
+        index: u32,
+        /// Chunks there are.
+        total: u32,
+        /// The mark.
+        is_final: bool,
+    },
+    /// No payload, or more than a frame may have.
+    #[error("the chunk's payload has {0} bytes, outside 1 to 1048576")]
+    Payload(usize),
+    /// Another number of chunks than the first of the set said.
+    #[error("the chunk says {found} chunks, and the others of its tensor said {expected}")]
+    OtherTotal {
+        /// What it says.
+        found: u32,
+        /// What the first said.
+        expected: u32,
+    },
+    /// Other metadata than the first of the set had.
+    #[error("the chunk's metadata differ from those of the others of its tensor in '{0}'")]
+    OtherMetadata(String),
+    /// More payload than the tensor can have been compressed to.
+    #[error("the chunks hold more than {limit} bytes, which no compression of {original} bytes takes")]
+    TooMuchPayload {
+        /// Limit in bytes.
+        limit: usize,
+        /// The tensor's size in bytes.
+        original: u64,
+    },
+    /// Its stream is busy with newer tensors.
+    #[error("the chunk's tensor is older than all those that its stream is busy with")]
+    OlderThanAll,
+}
+
+/// A chunk that is sound by itself: header, checksum, index, and a tensor of allowed size.
+pub(crate) struct Checked {
+    sequence: u32,
+    index: u32,
+    total: u32,
+    /// The frame without payload and, unless this is the first chunk, without attributes.
+    frame: Ltp,
+    /// Metadata without attributes, which only the first chunk has.
+    common: BTreeMap<String, String>,
+    metadata_bytes: usize,
+    piece: Box<[u8]>,
+}
+
+impl Checked {
+    pub(crate) fn new(chunk: LtpChunk) -> Result<Checked, ChunkRefusal> {
+        let header = chunk.header.ok_or(ChunkRefusal::NoHeader)?;
+        let (index, total) = (header.chunk_index, header.total_chunks);
+        if !(1..=limits::LTP_FRAME_BYTES).contains(&chunk.chunk_data.len()) {
+            return Err(ChunkRefusal::Payload(chunk.chunk_data.len()));
+        }
+        if ![TYPE_DATA, TYPE_CHUNK_START, TYPE_CHUNK_END].contains(&header.message_type) {
+            return Err(ChunkRefusal::MessageType(header.message_type));
+        }
+        if !(1..=MAX_CHUNKS).contains(&total) {
+            return Err(ChunkRefusal::Total(total));
+        }
+        if index >= total {
+            return Err(ChunkRefusal::Index { index, total });
+        }
+        if chunk.is_final != (index + 1 == total) {
+            return Err(ChunkRefusal::Final { index, total, is_final: chunk.is_final });
+        }
+        codec::check_header(&header, &chunk.chunk_data)?;
+        let mut frame = chunks::frame_from(&header.metadata)?;
+        if index != 0 {
+            frame.attributes.clear();
+        }
+        Facts::check(&frame, (total as usize).saturating_mul(limits::LTP_FRAME_BYTES))?;
+        let metadata_bytes = header.metadata.iter().map(|(key, value)| key.len() + value.len() + PIECE_OVERHEAD).sum();
+        let mut common = header.metadata;
+        common.retain(|key, _| !key.starts_with(ATTRIBUTE_PREFIX));
+        let piece = chunk.chunk_data.into_boxed_slice();
+        Ok(Checked { sequence: header.sequence_number, index, total, frame, common, metadata_bytes, piece })
+    }
+
+    pub(crate) fn sequence(&self) -> u32 {
+        self.sequence
+    }
+
+    pub(crate) fn timestamp_ns(&self) -> u64 {
+        self.frame.timestamp_ns
+    }
+
+    /// Bytes that keeping it costs at most.
+    pub(crate) fn cost(&self) -> usize {
+        self.piece.len() + PIECE_OVERHEAD + SET_OVERHEAD + 2 * self.metadata_bytes
+    }
+}
+
+/// A tensor as far as its chunks are there.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    since: Steady,
+    total: u32,
+    frame: Ltp,
+    common: BTreeMap<String, String>,
+    pieces: BTreeMap<u32, Box<[u8]>>,
+    payload_bytes: usize,
+    bytes: usize,
+}
+
+/// What came of adding a chunk.
+pub(crate) enum Added {
+    Duplicate(u32),
+    Missing { received: u32, total: u32 },
+    Whole,
+}
+
+impl Partial {
+    /// An empty set of which `chunk` is about to be the first. Nothing is allocated for chunks that are not there.
+    pub(crate) fn new(chunk: &Checked, now: Steady) -> Partial {
+        Partial {
+            since: now,
+            total: chunk.total,
+            frame: chunk.frame.clone(),
+            common: chunk.common.clone(),
+            pieces: BTreeMap::new(),
+            payload_bytes: 0,
+            bytes: SET_OVERHEAD + chunk.metadata_bytes,
+        }
+    }
+
+    pub(crate) fn add(&mut self, chunk: Checked) -> Result<Added, ChunkRefusal> {
+        if chunk.total != self.total {
+            return Err(ChunkRefusal::OtherTotal { found: chunk.total, expected: self.total });
+        }
+        if let Some(key) = first_difference(&self.common, &chunk.common) {
+            return Err(ChunkRefusal::OtherMetadata(key.chars().take(64).collect()));
+        }
+        if self.pieces.contains_key(&chunk.index) {
+            return Ok(Added::Duplicate(chunk.index));
+        }
+        // zstd's own bound on its output is size + size / 256 + 64 bytes; another compressor may frame it more loosely.
+        let original = self.frame.original_size;
+        let limit = (original + original / 128) as usize + 4096;
+        if self.payload_bytes + chunk.piece.len() > limit {
+            return Err(ChunkRefusal::TooMuchPayload { limit, original });
+        }
+        if chunk.index == 0 {
+            self.frame.attributes = chunk.frame.attributes;
+            self.bytes += chunk.metadata_bytes;
+        }
+        self.payload_bytes += chunk.piece.len();
+        self.bytes += chunk.piece.len() + PIECE_OVERHEAD;
+        self.pieces.insert(chunk.index, chunk.piece);
+        let received = self.received();
+        Ok(if received == self.total { Added::Whole } else { Added::Missing { received, total: self.total } })
+    }
+
+    /// Joins the pieces, checks the whole and decompresses it.
+    pub(crate) fn into_tensor(self, sequence: u32) -> Result<Tensor, super::Refusal> {
+        let mut payload = Vec::with_capacity(self.payload_bytes);
+        for piece in self.pieces.into_values() {
+            payload.extend_from_slice(&piece);
+        }
+        let header = chunks::frame_header(&self.common, sequence, &payload).map_err(ChunkRefusal::Metadata)?;
+        Ok(codec::decode(Ltp { header: Some(header), tensor_zstd: payload, ..self.frame })?)
+    }
+
+    pub(crate) fn since(&self) -> Steady {
+        self.since
+    }
+
+    pub(crate) fn total(&self) -> u32 {
+        self.total
+    }
+
+    pub(crate) fn received(&self) -> u32 {
+        self.pieces.len() as u32 // at most MAX_CHUNKS
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn missing(&self) -> Vec<u32> {
+        (0..self.total).filter(|index| !self.pieces.contains_key(index)).collect()
+    }
+
+    pub(crate) fn expired(&self, sequence: u32, reason: Expiry) -> Event {
+        Event::Expired { sequence, received: self.received(), total: self.total, reason }
+    }
+}
+
+/// The first key that only one of two maps has, or that differs.
+fn first_difference<'a>(a: &'a BTreeMap<String, String>, b: &'a BTreeMap<String, String>) -> Option<&'a str> {
+    a.keys().chain(b.keys()).find(|key| a.get(*key) != b.get(*key)).map(String::as_str)
+}

@@ -1,0 +1,124 @@
+"""Puts, gets, queries and deletes memories as any ROS node would."""
+
+import math
+
+from builtin_interfaces.msg import Time
+from ecps_msgs.msg import MemoryRecord, MemoryStats
+from ecps_msgs.srv import DeleteMemory, GetMemory, PutMemory, QueryMemory
+from geometry_msgs.msg import Point
+
+from peer import expect, expect_equal, expect_words, run
+
+NONE, INVALID, EXPIRED, NOT_FOUND = 0, 1, 4, 6
+
+
+def record(identifier, degrees, second, x, labels=()):
+    """A memory in a direction of the plane, at a time and a place."""
+    angle = math.radians(degrees)
+    memory = MemoryRecord(id=identifier, model_id="plane", embedding=[math.cos(angle), math.sin(angle)])
+    memory.header.stamp = Time(sec=second, nanosec=5)
+    memory.header.frame_id = "map"
+    memory.has_pose = True
+    memory.pose.position.x = float(x)
+    memory.pose.orientation.w = 1.0
+    memory.labels = list(labels)
+    memory.robot, memory.topic = "robot1", "scan"
+    memory.payload_type, memory.payload = "text/plain", list(identifier.encode())
+    return memory
+
+
+def scenario(peer):
+    put = peer.client(PutMemory, "/mep_server/put")
+    get = peer.client(GetMemory, "/mep_server/get")
+    query = peer.client(QueryMemory, "/mep_server/query")
+    delete = peer.client(DeleteMemory, "/mep_server/delete")
+    stats = peer.listen(MemoryStats, "/mep_server/stats")
+
+    def ask(**conditions):
+        request = QueryMemory.Request(caller=peer.caller(), k=10, min_sim=0.7)
+        for name, value in conditions.items():
+            setattr(request, name, value)
+        answer = peer.call(query, request)
+        expect_equal(answer.error_code, NONE, f"code of a query ({answer.error_msg})")
+        return answer
+
+    def ids(answer):
+        return [hit.record.id for hit in answer.hits]
+
+    # Ten memories, 10 degrees, 10 seconds and 10 metres apart.
+    memories = [record(f"m{i}", 10 * i, 100 + 10 * i, 10 * i, ["even"] if i % 2 == 0 else []) for i in range(10)]
+    answer = peer.call(put, PutMemory.Request(caller=peer.caller(), records=memories))
+    expect_equal((answer.error_code, answer.error_msg), (NONE, ""), "the answer to a put")
+    expect_equal(list(answer.ids), [memory.id for memory in memories], "the ids put")
+    expect_equal(list(answer.versions), [1] * 10, "the versions put")
+
+    answer = peer.call(get, GetMemory.Request(caller=peer.caller(), id="m3"))
+    expected = record("m3", 30, 130, 30)
+    expected.memory_namespace, expected.version = "default", 1
+    expect_equal(answer.record, expected, "the memory got")
+    answer = peer.call(get, GetMemory.Request(caller=peer.caller(), id="m99"))
+    expect_equal(answer.error_code, NOT_FOUND, "code of a get of nothing")
+    expect_words(answer.error_msg, "m99", "default")
+
+    # By likeness: best first, with the cosine of the angle between.
+    like = {"embedding": [math.cos(math.radians(32)), math.sin(math.radians(32))], "model_id": "plane"}
+    answer = ask(**like, k=3)
+    expect_equal(ids(answer), ["m3", "m4", "m2"], "the three most alike")
+    for hit, degrees in zip(answer.hits, [2, 8, 12]):
+        expect(abs(hit.similarity - math.cos(math.radians(degrees))) < 1e-5, f"likeness {hit.similarity} to {degrees} degrees")
+    expect_equal(answer.total_matched, 8, "matches with at least 0.7")
+    expect_equal(ids(ask(**like, min_sim=0.97)), ["m3", "m4", "m2"], "those with at least 0.97")
+    # By time, both ends included; by place; by labels; and all at once.
+    window = {"not_before": Time(sec=120, nanosec=5), "not_after": Time(sec=140, nanosec=5)}
+    expect_equal(ids(ask(**window)), ["m4", "m3", "m2"], "those of the time window, newest first")
+    place = {"frame_id": "map", "center": Point(x=50.0), "radius": 10.5}
+    expect_equal(sorted(ids(ask(**place))), ["m4", "m5", "m6"], "those of the place")
+    expect_equal(ids(ask(frame_id="odom", center=Point(x=50.0), radius=10.5)), [], "those of another frame's place")
+    expect_equal(sorted(ids(ask(labels=["even"]))), ["m0", "m2", "m4", "m6", "m8"], "those with the label")
+    expect_equal(ids(ask(**like, **window, **place, labels=["even"])), ["m4"], "those that meet all conditions")
+
+    # Asking again with the same id and sequence gives the first answer, and stores once.
+    again = PutMemory.Request(caller=peer.caller(), records=[record("", 45, 300, 0)])
+    first = peer.call(put, again)
+    expect_equal(first.error_code, NONE, "code of a put without id")
+    expect(len(first.ids[0]) == 36, f"id '{first.ids[0]}' should be a UUID")
+    expect_equal(peer.call(put, again), first, "the answer to a repeated put")
+    expect_equal(ids(ask(not_before=Time(sec=300))), [first.ids[0]], "what a repeated put stored")
+    again.caller = peer.caller()
+    expect(peer.call(put, again).ids != first.ids, "another request must store again")
+
+    # Refusals name the value and the limit, and store nothing.
+    wide = record("wide", 0, 1, 0)
+    wide.embedding = [1.0, 2.0, 3.0]
+    nan = record("nan", 0, 1, 0)
+    nan.embedding = [0.5, math.nan]
+    tilted = record("tilted", 0, 1, 0)
+    tilted.pose.orientation.w = 2.0
+    for bad, words in [(wide, ["3 elements", "have 2"]), (nan, ["embedding[1]", "NaN", "finite"]), (tilted, ["norm 2", "unit"])]:
+        answer = peer.call(put, PutMemory.Request(caller=peer.caller(), records=[record("good", 0, 1, 0), bad]))
+        expect_equal(answer.error_code, INVALID, f"code of a put of '{bad.id}'")
+        expect_words(answer.error_msg, *words)
+        answer = peer.call(get, GetMemory.Request(caller=peer.caller(), id="good"))
+        expect_equal(answer.error_code, NOT_FOUND, "code of a get of what a refused batch held")
+    answer = peer.call(query, QueryMemory.Request(caller=peer.caller(), k=0, min_sim=0.7))
+    expect_equal(answer.error_code, INVALID, "code of a query for nothing")
+    expect_words(answer.error_msg, "k is 0", "1 to 1000")
+    expired = PutMemory.Request(caller=peer.caller(age=2.0, lifetime=0.5), records=[record("late", 0, 1, 0)])
+    answer = peer.call(put, expired)
+    expect_equal(answer.error_code, EXPIRED, "code of a put that comes too late")
+    expect_words(answer.error_msg, "ms old", "lifetime is 500 ms")
+    nobody = PutMemory.Request(records=[record("nobody", 0, 1, 0)])
+    answer = peer.call(put, nobody)
+    expect_equal(answer.error_code, INVALID, "code of a put by nobody")
+    expect_words(answer.error_msg, "caller.id", "empty")
+
+    answer = peer.call(delete, DeleteMemory.Request(caller=peer.caller(), ids=["m0", "m1", "m99"]))
+    expect_equal((answer.error_code, answer.deleted), (NONE, 2), "the answer to a delete")
+    answer = peer.call(get, GetMemory.Request(caller=peer.caller(), id="m0"))
+    expect_equal(answer.error_code, NOT_FOUND, "code of a get of what was deleted")
+
+    peer.wait_until(lambda: stats and stats[-1].deletes == 2, "the deletes in ~/stats")
+    expect_equal(stats[-1].records, 10, "records in ~/stats")
+
+
+run(scenario)

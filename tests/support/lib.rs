@@ -1,0 +1,107 @@
+//! What the tests across processes share: a ROS of their own, its nodes, and Python peers that talk to them.
+//!
+//! A [`Ros`] is a DDS domain that no other test uses and a home folder that goes with it. Nodes and peers are real
+//! processes; everything that is waited for has a limit, and what a process printed is shown when its test fails.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "only tests use it"
+)]
+
+mod dice;
+mod domain;
+mod process;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+pub use crate::dice::Dice;
+use crate::domain::Domain;
+pub use crate::process::{Output, Process};
+
+/// Within which a node starts, ends, or prints what it is expected to, on a busy machine.
+pub const SOON: Duration = Duration::from_secs(20);
+/// Within which a peer's whole scenario is over.
+pub const SCENARIO: Duration = Duration::from_secs(90);
+/// The nodes that have parameters.
+pub const NODES: [&str; 4] = ["eap_executor", "ecps_sim", "ltp_bridge", "mep_server"];
+
+/// The repository's root.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The folder of the binaries: the one above that of the running test.
+fn binaries() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent().and_then(Path::parent).expect("a test runs in target/<profile>/deps").to_owned()
+}
+
+/// A DDS domain and a home folder, for one test alone.
+pub struct Ros {
+    domain: Domain,
+    home: TempDir,
+}
+
+impl Default for Ros {
+    fn default() -> Ros {
+        Ros::new()
+    }
+}
+
+impl Ros {
+    /// Takes a domain that no running test uses.
+    pub fn new() -> Ros {
+        Ros { domain: Domain::take(), home: tempfile::tempdir().unwrap() }
+    }
+
+    /// The home folder of all its processes.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("ROS_DOMAIN_ID", self.domain.id().to_string())
+            .env("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+            .env("HOME", self.home())
+            .current_dir(root());
+        command
+    }
+
+    /// Starts one of the project's programs with exactly these arguments.
+    pub fn program(&self, name: &str, arguments: &[&str]) -> Process {
+        let path = binaries().join(name);
+        assert!(path.exists(), "{} is missing: run cargo build first", path.display());
+        Process::start(name, self.command(path).args(arguments))
+    }
+
+    /// Starts a node with these ROS arguments, and waits until it is up.
+    pub fn node(&self, name: &str, ros_arguments: &[&str]) -> Process {
+        let arguments: Vec<&str> = std::iter::once("--ros-args").chain(ros_arguments.iter().copied()).collect();
+        let node = self.program(name, &arguments);
+        node.wait_for_line(&format!("{name} is up"), SOON);
+        node
+    }
+
+    /// Starts `tests/peers/<script>` with Python, where rclpy is found as a user finds it: by sourcing `setup.bash`.
+    pub fn start_peer(&self, script: &str, arguments: &[&str]) -> Process {
+        let mut command = self.command("bash");
+        let sourced = "if [ -e setup.bash ]; then . ./setup.bash; fi; exec python3 -B \"$@\"";
+        command.args(["-c", sourced, "peer", &format!("tests/peers/{script}")]).args(arguments);
+        Process::start(script, &mut command)
+    }
+
+    /// Runs a peer to its end, which must be a good one; what it printed.
+    pub fn peer(&self, script: &str, arguments: &[&str]) -> Vec<String> {
+        let output = self.start_peer(script, arguments).finish(SCENARIO);
+        output.assert_success();
+        output.stdout
+    }
+}
