@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use ecps_actuation::node;
+use ecps_actuation::node::Executor;
 
 fn main() -> ExitCode {
-    ecps_ros::run("eap_executor", node::declare, node::build)
+    ecps_ros::run::<Executor>()
 }

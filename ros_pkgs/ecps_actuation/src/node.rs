@@ -24,11 +24,9 @@ use ecps_ros::r2r::geometry_msgs::msg::{Twist, TwistStamped};
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
 use ecps_ros::r2r::std_srvs::srv::Trigger;
 use ecps_ros::{
-    ActionServer, BudgetEvents, BudgetMeter, CancelDecision, GoalOutcome, GoalRequest, Node, NodeClock, Parameters,
-    Publisher, Reply, StartError, qos,
+    BudgetEvents, BudgetMeter, CancelDecision, ExecutingGoal, Managed, Node, NodeClock, ParameterError, Parameters,
+    Publisher, Reply, RequestedGoal, StartError, qos,
 };
-
-pub use self::parameters::declare;
 
 use self::acknowledger::Acknowledger;
 use self::actuator::CmdVel;
@@ -54,9 +52,8 @@ pub struct Executor {
     // After the executive, whose journal completes what this waits for.
     acknowledger: Acknowledger,
     clock: NodeClock,
-    server: ActionServer<Execute>,
     /// The ROS goal of each execution under way.
-    goals: HashMap<GoalId, ecps_ros::GoalId>,
+    goals: HashMap<GoalId, ExecutingGoal<Execute>>,
     meter: BudgetMeter,
     request_lifetime: Duration,
     frame: String,
@@ -64,8 +61,30 @@ pub struct Executor {
     published: Option<(Steady, Snapshot)>,
 }
 
-/// Starts the node.
-pub fn build(node: &mut Node<Executor>) -> Result<Executor, StartError> {
+impl Managed for Executor {
+    const NAME: &'static str = "eap_executor";
+
+    fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
+        parameters::declare(parameters)
+    }
+
+    fn configure(node: &mut Node<Executor>) -> Result<Executor, StartError> {
+        configure(node)
+    }
+
+    fn deactivate(&mut self) -> Result<(), StartError> {
+        self.executive.stop(StopCause::Requested, "the executor was deactivated", now(&self.clock));
+        self.settle();
+        Ok(())
+    }
+
+    fn shutdown(&mut self) {
+        self.executive.stop(StopCause::Shutdown, "the executor is ending", now(&self.clock));
+        self.settle();
+    }
+}
+
+fn configure(node: &mut Node<Executor>) -> Result<Executor, StartError> {
     let profile: Profile = node.parameters().string("profile")?.parse().map_err(StartError::layer)?;
     let config = parameters::config(node.parameters())?;
     let stamped = node.parameters().bool("enable_stamped_cmd_vel")?;
@@ -85,23 +104,21 @@ pub fn build(node: &mut Node<Executor>) -> Result<Executor, StartError> {
             executor.on_velocity(&command, None);
         })?;
     }
-    node.subscribe("odom", qos::any_sensor(10), Executor::on_odometry)?;
-    node.service::<Trigger::Service>("~/estop", Executor::on_estop)?;
+    // Anyone may stop at any time; and what the robot does is worth knowing before it may be moved.
+    node.in_any_state(|node| {
+        node.subscribe("odom", qos::any_sensor(10), Executor::on_odometry)?;
+        node.service::<Trigger::Service>("~/estop", Executor::on_estop)
+    })?;
     node.service_once::<ResetGate::Service>("~/reset", |request| &request.caller, Executor::on_reset)?;
     node.service_once::<SetLimits::Service>("~/set_limits", |request| &request.caller, Executor::on_set_limits)?;
-    let server = node.action_server::<Execute>("~/execute", Executor::on_goal, Executor::on_cancel)?;
-    node.timer(node.parameters().seconds("control_period")?, Executor::tick);
-    node.timer(Duration::from_millis(100), Executor::publish_feedback);
-    node.on_shutdown(|executor: &mut Executor| {
-        executor.executive.stop(StopCause::Shutdown, "the executor is ending", now(&executor.clock));
-        executor.settle();
-    });
+    node.action_server::<Execute>("~/execute", Executor::on_goal, Executor::on_cancel)?;
+    node.steady_timer(node.parameters().seconds("control_period")?, Executor::tick);
+    node.steady_timer(Duration::from_millis(100), Executor::publish_feedback);
     Ok(Executor {
         executive,
         acknowledger,
-        server,
         goals: HashMap::new(),
-        meter: BudgetEvents::new(node, profile)?.meter(MessageKind::Eap),
+        meter: BudgetEvents::new(node, profile)?.meter(node, MessageKind::Eap),
         request_lifetime: MessageKind::Eap.budget(profile).timeout,
         frame,
         state: node.publisher("~/state", qos::latched())?,
@@ -222,25 +239,22 @@ impl Executor {
     }
 
     /// A goal that cannot be executed is accepted and aborted, since only a result carries the reason.
-    fn on_goal(&mut self, request: GoalRequest<Execute>, goal: ExecuteAction::Goal) {
-        let id = request.id();
+    fn on_goal(&mut self, request: RequestedGoal<Execute>, goal: ExecuteAction::Goal) {
         if let Some((expired, reason)) = self.refuse(&goal.caller) {
-            request.accept();
-            return self.abort(id, if expired { ErrorCode::Expired } else { ErrorCode::Invalid }, reason);
+            let code = if expired { ErrorCode::Expired } else { ErrorCode::Invalid };
+            return request.accept().abort(refusal(code, reason));
         }
         let caller = Request { caller: &goal.caller.id, trace: convert::request(&goal.caller) };
         let started = convert::action(goal.action)
             .and_then(|message| self.executive.start_goal(caller, &message, now(&self.clock)));
         match started {
-            Err(rejection) => {
-                request.accept();
-                self.abort(id, rejection.code, rejection.message);
-            }
+            Err(rejection) => request.accept().abort(refusal(rejection.code, rejection.message)),
             Ok(execution) => {
-                self.goals.insert(execution, id);
+                let (acceptance, goal) = request.accept_later();
+                self.goals.insert(execution, goal);
                 self.acknowledger.when_durable(execution.0, move |synced| match synced {
-                    Ok(()) => request.accept(),
-                    Err(error) => request.reject(&error.to_string()),
+                    Ok(()) => acceptance.tell(),
+                    Err(error) => acceptance.reject(&error.to_string()),
                 });
             }
         }
@@ -248,15 +262,10 @@ impl Executor {
     }
 
     fn on_cancel(&mut self, goal: ecps_ros::GoalId) -> CancelDecision {
-        let execution = self.goals.iter().find(|(_, id)| **id == goal).map(|(execution, _)| *execution);
+        let execution = self.goals.iter().find(|(_, running)| running.id() == goal).map(|(execution, _)| *execution);
         let canceled = execution.is_some_and(|execution| self.executive.cancel(execution, now(&self.clock)));
         // Settled by the next tick, so that the client hears of the cancel before its result.
         if canceled { CancelDecision::Accept } else { CancelDecision::Reject }
-    }
-
-    fn abort(&self, goal: ecps_ros::GoalId, code: ErrorCode, message: String) {
-        let result = ExecuteAction::Result { error_code: code as u16, error_msg: message, ..Default::default() };
-        self.server.finish(goal, GoalOutcome::Aborted, result);
     }
 
     fn tick(&mut self) {
@@ -286,18 +295,26 @@ impl Executor {
 
     fn report(&mut self, finished: Finished) {
         let Some(goal) = self.goals.remove(&finished.goal) else { return };
-        let outcome = match finished.code {
-            ErrorCode::None => GoalOutcome::Succeeded,
-            ErrorCode::Canceled => GoalOutcome::Canceled,
-            _ => GoalOutcome::Aborted,
-        };
-        self.server.finish(goal, outcome, convert::result(finished, &self.frame));
+        let code = finished.code;
+        let result = convert::result(finished, &self.frame);
+        match code {
+            ErrorCode::None => goal.succeed(result),
+            ErrorCode::Canceled => match goal.canceling() {
+                Ok(goal) => goal.canceled(result),
+                Err(goal) => goal.abort(result),
+            },
+            _ => goal.abort(result),
+        }
     }
 
     fn publish_feedback(&mut self) {
         let Some(feedback) = self.executive.feedback(now(&self.clock)) else { return };
         if let Some(goal) = self.goals.get(&feedback.goal) {
-            self.server.publish_feedback(*goal, convert::feedback(&feedback, &self.frame));
+            goal.feedback(convert::feedback(&feedback, &self.frame));
         }
     }
+}
+
+fn refusal(code: ErrorCode, message: String) -> ExecuteAction::Result {
+    ExecuteAction::Result { error_code: code as u16, error_msg: message, ..Default::default() }
 }

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use ecps_memory::node;
+use ecps_memory::node::Server;
 
 fn main() -> ExitCode {
-    ecps_ros::run("mep_server", node::declare, node::build)
+    ecps_ros::run::<Server>()
 }

@@ -14,7 +14,7 @@ use ecps_core::id::CallerError;
 use ecps_ros::r2r::ecps_msgs::msg::{Caller, MemoryHit, MemoryRecord, MemoryStats};
 use ecps_ros::r2r::ecps_msgs::srv::{DeleteMemory, GetMemory, PutMemory, QueryMemory};
 use ecps_ros::{
-    BudgetEvents, BudgetMeter, Node, NodeClock, ParameterError, Parameters, Publisher, Spec, StartError, qos,
+    BudgetEvents, BudgetMeter, Managed, Node, NodeClock, ParameterError, Parameters, Publisher, Spec, StartError, qos,
 };
 use nalgebra::Point3;
 
@@ -29,8 +29,7 @@ const OVERLOADED: u8 = 3;
 const EXPIRED: u8 = 4;
 const NOT_FOUND: u8 = 6;
 
-/// The node's parameters.
-pub fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
+fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
     for spec in [
         Spec::string(
             "database",
@@ -64,8 +63,19 @@ pub struct Server {
     stats: Publisher<MemoryStats>,
 }
 
-/// Starts the node.
-pub fn build(node: &mut Node<Server>) -> Result<Server, StartError> {
+impl Managed for Server {
+    const NAME: &'static str = "mep_server";
+
+    fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
+        declare(parameters)
+    }
+
+    fn configure(node: &mut Node<Server>) -> Result<Server, StartError> {
+        configure(node)
+    }
+}
+
+fn configure(node: &mut Node<Server>) -> Result<Server, StartError> {
     let profile: Profile = node.parameters().string("profile")?.parse().map_err(StartError::layer)?;
     let options = Options {
         waiting: node.parameters().size("waiting")?,
@@ -95,15 +105,15 @@ pub fn build(node: &mut Node<Server>) -> Result<Server, StartError> {
     node.service::<QueryMemory::Service>("~/query", Server::query)?;
     node.service_once::<DeleteMemory::Service>("~/delete", |request| &request.caller, Server::delete)?;
     node.subscribe("~/observe", qos::reliable(100), Server::observe)?;
-    node.timer(Duration::from_secs(1), |server| server.publish_stats());
+    node.steady_timer(Duration::from_secs(1), |server| server.publish_stats());
 
     let budgets = BudgetEvents::new(node, profile)?;
     Ok(Server {
         memory: Arc::new(memory),
         runtime,
         clock: node.clock(),
-        put_meter: budgets.meter(MessageKind::MepPut),
-        query_meter: budgets.meter(MessageKind::MepQuery),
+        put_meter: budgets.meter(node, MessageKind::MepPut),
+        query_meter: budgets.meter(node, MessageKind::MepQuery),
         put_lifetime: MessageKind::MepPut.budget(profile).timeout,
         query_lifetime: MessageKind::MepQuery.budget(profile).timeout,
         observed_in_vain: Arc::default(),

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use ecps_perception::node;
+use ecps_perception::node::Bridge;
 
 fn main() -> ExitCode {
-    ecps_ros::run("ltp_bridge", node::declare, node::build)
+    ecps_ros::run::<Bridge>()
 }

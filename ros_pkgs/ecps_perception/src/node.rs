@@ -19,7 +19,9 @@ use ecps_core::clock::{RosClock, SteadyClock, SystemSteady};
 use ecps_ros::r2r::ecps_msgs::msg::{LtpAck, LtpChunk, LtpFrame, LtpStats, MemoryRecord, Tensor};
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
 use ecps_ros::r2r::{sensor_msgs, std_msgs};
-use ecps_ros::{BudgetEvents, Message, Node, NodeClock, ParameterError, Parameters, Publisher, Spec, StartError, qos};
+use ecps_ros::{
+    BudgetEvents, Managed, Message, Node, NodeClock, ParameterError, Parameters, Publisher, Spec, StartError, qos,
+};
 
 pub use self::convert::SensorRos;
 
@@ -41,8 +43,7 @@ const TYPES: [&str; 4] = [
     "std_msgs/msg/Float32MultiArray",
 ];
 
-/// The parameters that do not depend on others.
-pub fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
+fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
     parameters.declare(Spec::strings(
         "streams",
         &["scan"],
@@ -118,8 +119,19 @@ struct Stream {
     _receiver: Receiver,
 }
 
-/// Starts the node.
-pub fn build(node: &mut Node<Bridge>) -> Result<Bridge, StartError> {
+impl Managed for Bridge {
+    const NAME: &'static str = "ltp_bridge";
+
+    fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
+        declare(parameters)
+    }
+
+    fn configure(node: &mut Node<Bridge>) -> Result<Bridge, StartError> {
+        configure(node)
+    }
+}
+
+fn configure(node: &mut Node<Bridge>) -> Result<Bridge, StartError> {
     let parameters = node.parameters();
     let profile: Profile = parameters.string("profile")?.parse().map_err(StartError::layer)?;
     let (names, odom) = (parameters.strings("streams")?, parameters.string("odom_topic")?);
@@ -135,7 +147,7 @@ pub fn build(node: &mut Node<Bridge>) -> Result<Bridge, StartError> {
 
     let mut streams = Vec::new();
     for (index, name) in names.iter().enumerate() {
-        let statistics = Arc::new(Mutex::new(Statistics::new(name, budgets.meter(MessageKind::Ltp))));
+        let statistics = Arc::new(Mutex::new(Statistics::new(name, budgets.meter(node, MessageKind::Ltp))));
         let context =
             Context { index, name, statistics, observations: observations.clone(), poses: Arc::clone(&poses), profile };
         let parameters = node.parameters();
@@ -147,11 +159,11 @@ pub fn build(node: &mut Node<Bridge>) -> Result<Bridge, StartError> {
         }?;
         streams.push(stream);
     }
-    node.timer(Duration::from_millis(100), |bridge: &mut Bridge| {
+    node.steady_timer(Duration::from_millis(100), |bridge: &mut Bridge| {
         // Wakes the receiving threads, so that partial tensors are given up in time.
         bridge.streams.iter().for_each(|stream| stream.arrivals.offer(Arrived::Tick));
     });
-    node.timer(Duration::from_secs(1), |bridge: &mut Bridge| {
+    node.steady_timer(Duration::from_secs(1), |bridge: &mut Bridge| {
         let message = |stream: &Stream| {
             let statistics = stream.statistics.lock().unwrap_or_else(PoisonError::into_inner);
             statistics.message(stream.arrivals.counters().dropped)

@@ -4,10 +4,13 @@
 //! goals itself, answers a cancel at once, and forgets results after a while.
 
 mod client;
+mod goal;
+mod ledger;
 mod server;
 
 pub use client::{ActionClient, ActionError};
-pub use server::{ActionServer, CancelDecision, GoalRequest};
+pub use goal::{Acceptance, CancelingGoal, ExecutingGoal, RequestedGoal};
+pub use server::CancelDecision;
 
 /// A goal's UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

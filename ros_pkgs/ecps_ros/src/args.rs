@@ -107,7 +107,7 @@ pub enum ArgsError {
 const FILE_BYTES: u64 = 1 << 20;
 
 /// The parts of the arguments that matter to us.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Args {
     /// Arguments outside `--ros-args … --`, without the program's name.
     pub user: Vec<String>,
@@ -115,6 +115,8 @@ pub struct Args {
     pub log_level: Option<String>,
     /// Remaps of name and namespace, in order: whom they are for (none: every node of the process), what, to what.
     identity: Vec<(Option<String>, Identity, String)>,
+    /// Remaps of topics, in order: whom they are for, from, to.
+    topics: Vec<(Option<String>, String, String)>,
     sources: Vec<Source>,
 }
 
@@ -124,7 +126,7 @@ enum Identity {
     Namespace,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Source {
     File(PathBuf, serde_yaml::Mapping),
     Flag { node: Option<String>, name: String, value: Value },
@@ -158,13 +160,17 @@ impl Args {
                 let (from, to) = split_rule(&flag, &rule)?;
                 remap::check(from, to).map_err(|reason| ArgsError::Remap { flag, rule: rule.clone(), reason })?;
                 let (node, what) = match from.split_once(':') {
-                    Some((node, what)) => (Some(node.to_owned()), what),
-                    None => (None, from),
+                    Some((node, what)) if !what.starts_with("//") => (Some(node.to_owned()), what),
+                    _ => (None, from),
                 };
                 match what {
                     "__node" | "__name" => self.identity.push((node, Identity::Name, to.to_owned())),
                     "__ns" => self.identity.push((node, Identity::Namespace, to.to_owned())),
-                    _ => {}
+                    _ if what.starts_with("rosservice://") => {}
+                    _ => {
+                        let topic = what.strip_prefix("rostopic://").unwrap_or(what);
+                        self.topics.push((node, topic.to_owned(), to.to_owned()));
+                    }
                 }
             }
             "-p" | "--param" => {
@@ -212,6 +218,21 @@ impl Args {
         let namespace = remapped(Identity::Namespace).unwrap_or("/").trim_matches('/');
         let name = remapped(Identity::Name).unwrap_or(default_name);
         if namespace.is_empty() { format!("/{name}") } else { format!("/{namespace}/{name}") }
+    }
+
+    /// A topic's full name once it is expanded and remapped for the node `fully_qualified_name`.
+    pub(crate) fn topic_name(&self, fully_qualified_name: &str, topic: &str) -> String {
+        let (namespace, node) = fully_qualified_name.rsplit_once('/').unwrap_or(("", fully_qualified_name));
+        let expand = |name: &str| match name.strip_prefix('~') {
+            Some(private) => format!("{fully_qualified_name}{private}"),
+            None if name.starts_with('/') => name.to_owned(),
+            None => format!("{namespace}/{name}"),
+        };
+        let topic = expand(topic);
+        let ours = |rule: &&(Option<String>, String, String)| {
+            rule.0.as_deref().is_none_or(|whom| whom == node) && expand(&rule.1) == topic
+        };
+        self.topics.iter().find(ours).map_or_else(|| topic.clone(), |(_, _, to)| expand(to))
     }
 
     /// The parameter values meant for the node `fully_qualified_name`; later sources win over earlier ones.
@@ -389,6 +410,32 @@ mod tests {
         let args = parse(&["--ros-args", "-r", "other:__ns:=/x", "-r", "gate:__ns:=/y", "-r", "__ns:=/z"]).unwrap();
         assert_eq!(args.fully_qualified_name("gate"), "/y/gate");
         assert_eq!(args.fully_qualified_name("third"), "/z/third");
+    }
+
+    #[test]
+    fn topics_are_expanded_and_remapped_as_rcl_does() {
+        let args = parse(&[
+            "--ros-args",
+            "-r",
+            "scan:=front/scan",
+            "-r",
+            "other:odom:=nowhere",
+            "-r",
+            "gate:odom:=/fused",
+            "-r",
+            "~/state:=state",
+        ]);
+        let args = args.unwrap();
+        for (topic, name) in [
+            ("scan", "/robot1/front/scan"),
+            ("/robot1/scan", "/robot1/front/scan"),
+            ("/scan", "/scan"),
+            ("odom", "/fused"),
+            ("~/state", "/robot1/state"),
+            ("~/frames", "/robot1/gate/frames"),
+        ] {
+            assert_eq!(args.topic_name("/robot1/gate", topic), name, "{topic}");
+        }
     }
 
     #[test]

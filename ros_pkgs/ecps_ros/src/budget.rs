@@ -7,7 +7,8 @@ use ecps_core::budget::{BudgetMonitor, MessageKind, Profile};
 use ecps_core::clock::{RosClock, Steady};
 use r2r::ecps_msgs::msg::BudgetEvent;
 
-use crate::node::{Node, NodeClock, StartError};
+use crate::clock::NodeClock;
+use crate::node::{Node, StartError};
 use crate::publisher::Publisher;
 use crate::qos;
 
@@ -26,16 +27,19 @@ impl BudgetEvents {
         Ok(BudgetEvents { publisher, clock: node.clock(), profile })
     }
 
-    /// A meter of the row `kind`.
-    pub fn meter(&self, kind: MessageKind) -> BudgetMeter {
+    /// A meter of the row `kind`, which the node's diagnostics show.
+    pub fn meter<S: 'static>(&self, node: &mut Node<S>, kind: MessageKind) -> BudgetMeter {
         let monitor = Arc::new(Mutex::new(BudgetMonitor::new(kind, self.profile)));
-        BudgetMeter { monitor, events: self.clone() }
+        let meter = BudgetMeter { kind, monitor, events: self.clone() };
+        node.note_budget(meter.clone());
+        meter
     }
 }
 
 /// A running measurement of one row. Clones measure together.
 #[derive(Debug, Clone)]
 pub struct BudgetMeter {
+    kind: MessageKind,
     monitor: Arc<Mutex<BudgetMonitor>>,
     events: BudgetEvents,
 }
@@ -59,6 +63,11 @@ impl BudgetMeter {
             max_jitter_ms: ms(violation.max_jitter),
             count,
         });
+    }
+
+    /// The row that is measured.
+    pub fn kind(&self) -> MessageKind {
+        self.kind
     }
 
     /// The measurement so far.

@@ -1,27 +1,37 @@
-//! The node runtime: one thread that spins, drains every stream after each spin, and runs due timers.
+//! A node: what it publishes, hears, serves and does in time, as callbacks on its state.
+//!
+//! All callbacks run one at a time on the node's spin thread. After each spin that thread drains every stream, since r2r
+//! hands over one message per stream and spin, in a channel of 10 that loses what does not fit.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
+pub(crate) mod base;
+mod spinning;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ecps_core::clock::{RosClock, Stamp, Steady, SteadyClock, SystemRos, SystemSteady};
-use futures::{FutureExt, Stream, StreamExt};
+use ecps_core::clock::{Steady, SteadyClock, SystemSteady};
+use futures::{FutureExt, StreamExt};
 use r2r::QosProfile;
 use thiserror::Error;
 
-use crate::args::{Args, ArgsError};
-use crate::client::Client;
-use crate::interface::{Message, Service};
-use crate::parameter::{self, ParameterError, Parameters, Spec, Value};
-use crate::publisher::{CdrPublisher, Publisher};
-use crate::service::{Once, Reply};
-use crate::{log, qos};
+pub use self::spinning::Spinning;
 
-/// Longest wait of the spin thread: how late a signal may be seen.
-const IDLE: Duration = Duration::from_millis(100);
+use self::base::Base;
+use crate::alarm::{Alarm, SimTimer, SteadyTimer};
+use crate::args::{Args, ArgsError};
+use crate::budget::BudgetMeter;
+use crate::client::Client;
+use crate::clock::NodeClock;
+use crate::diagnostics::Report;
+use crate::interface::{Message, Service};
+use crate::parameter::{ParameterError, Parameters, Spec, Value};
+use crate::publisher::{CdrPublisher, Publisher};
+use crate::qos;
+use crate::qos::overrides::Endpoint;
+use crate::rosout::NodeLog;
+use crate::service::{Once, Reply};
+use crate::stream::StreamMeter;
+use crate::subscription::Subscription;
 
 /// Why a node does not start. One line.
 #[derive(Debug, Error)]
@@ -50,74 +60,102 @@ impl StartError {
     pub fn layer(error: impl std::fmt::Display) -> StartError {
         StartError::Layer(error.to_string())
     }
-}
 
-/// ROS time as the node's parameters want it: wall time, or `/clock` when `use_sim_time` is set.
-#[derive(Debug, Clone, Default)]
-pub struct NodeClock {
-    simulated: Option<Arc<AtomicI64>>,
-}
-
-impl NodeClock {
-    /// Whether time comes from `/clock`.
-    pub fn is_simulated(&self) -> bool {
-        self.simulated.is_some()
-    }
-}
-
-impl RosClock for NodeClock {
-    fn now(&self) -> Stamp {
-        match &self.simulated {
-            Some(nanos) => Stamp(nanos.load(Ordering::Acquire)),
-            None => SystemRos.now(),
-        }
+    pub(crate) fn ros(what: impl FnOnce() -> String) -> impl FnOnce(r2r::Error) -> StartError {
+        move |error| StartError::Ros { what: what(), reason: error.to_string() }
     }
 }
 
 type OnChange<S> = Box<dyn FnMut(&mut S, &[(String, Value)]) -> Result<(), String> + Send>;
 
-/// What the parameter services work on.
+/// A node's parameters, and who may refuse their change.
 pub(crate) struct Core<S> {
     pub(crate) parameters: Parameters,
     on_change: Option<OnChange<S>>,
 }
 
 impl<S> Core<S> {
-    /// Sets checked values, all or none: the node's own code may refuse them.
-    pub(crate) fn apply(&mut self, state: &mut S, changes: Vec<(String, Value)>) -> Result<(), String> {
-        if let Some(on_change) = &mut self.on_change {
+    /// Sets checked values, all or none: the node's own code, where there is any yet, may refuse them.
+    pub(crate) fn apply(&mut self, state: Option<&mut S>, changes: Vec<(String, Value)>) -> Result<(), String> {
+        if let (Some(on_change), Some(state)) = (&mut self.on_change, state) {
             on_change(state, &changes)?;
         }
         for (name, value) in changes {
+            if let ("log_level", Value::String(level)) = (name.as_str(), &value) {
+                crate::rosout::set_level(level);
+            }
             self.parameters.set(&name, value);
         }
         Ok(())
     }
 }
 
-type Poll<S> = Box<dyn FnMut(&mut Core<S>, &mut S) + Send>;
-type Hook<S> = Box<dyn FnMut(&mut S) + Send>;
+/// Whether the node does its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// It is active.
+    Open,
+    /// It is not: what comes in is drained, so that nothing stale waits for its activation, and left alone.
+    Closed,
+}
 
-struct Timer<S> {
-    period: Duration,
-    due: Steady,
-    run: Hook<S>,
+type Poll<S> = Box<dyn FnMut(&mut S, Gate) + Send>;
+type Describe<S> = Box<dyn FnMut(&S, &mut Report) + Send>;
+
+/// What a layer has made of its node; released when it is cleaned up.
+pub(crate) struct Entities<S> {
+    polls: Vec<Poll<S>>,
+    alarms: Vec<Box<dyn Alarm<S>>>,
+    /// What diagnostics tell of.
+    pub(crate) meters: Vec<StreamMeter>,
+    pub(crate) budgets: Vec<BudgetMeter>,
+    pub(crate) reports: Vec<(String, Describe<S>)>,
+    /// Streams that other threads wait on.
+    ends: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+impl<S> Default for Entities<S> {
+    fn default() -> Self {
+        Entities {
+            polls: Vec::new(),
+            alarms: Vec::new(),
+            meters: Vec::new(),
+            budgets: Vec::new(),
+            reports: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
+}
+
+impl<S> Drop for Node<S> {
+    fn drop(&mut self) {
+        self.log.end();
+    }
+}
+
+impl<S> Drop for Entities<S> {
+    fn drop(&mut self) {
+        self.ends.drain(..).for_each(|end| end());
+    }
 }
 
 /// A ROS node with callbacks on a state `S`.
 pub struct Node<S> {
     ros: r2r::Node,
+    default_name: String,
     fully_qualified_name: String,
+    args: Args,
     clock: NodeClock,
     core: Core<S>,
-    polls: Vec<Poll<S>>,
-    timers: Vec<Timer<S>>,
-    on_shutdown: Option<Hook<S>>,
-}
-
-fn ros_error(what: impl Into<String>) -> impl FnOnce(r2r::Error) -> StartError {
-    let what = what.into();
-    move |error| StartError::Ros { what, reason: error.to_string() }
+    base: Base<S>,
+    log: NodeLog,
+    entities: Entities<S>,
+    /// Whether anything was made for the layer since the node was made.
+    made: bool,
+    /// Callbacks made now run in every state.
+    always: bool,
+    /// The ROS node before the last clean-up, until its last answers are out.
+    retired: Option<(r2r::Node, Steady)>,
 }
 
 impl<S: 'static> Node<S> {
@@ -129,28 +167,30 @@ impl<S: 'static> Node<S> {
     ) -> Result<Node<S>, StartError> {
         let fully_qualified_name = args.fully_qualified_name(default_name);
         let mut parameters = Parameters::new(args.overrides(&fully_qualified_name)?);
-        declare_all(&mut parameters, declare)?;
+        base::declare(&mut parameters, args.log_level.as_deref().unwrap_or("info"))?;
+        declare(&mut parameters)?;
         parameters.refuse_unknown()?;
-        let use_sim_time = parameters.bool("use_sim_time")?;
+        crate::rosout::set_level(&parameters.string("log_level")?);
+        let clock = if parameters.bool("use_sim_time")? { NodeClock::simulated() } else { NodeClock::default() };
 
-        let ros = make_ros_node(default_name)?;
-        let simulated = use_sim_time.then(Arc::<AtomicI64>::default);
-        let mut node = Node {
-            fully_qualified_name: ros.fully_qualified_name().map_err(ros_error("node name"))?,
+        let mut ros = base::make_ros_node(default_name)?;
+        let fully_qualified_name = ros.fully_qualified_name().map_err(StartError::ros(|| "node name".into()))?;
+        let log = NodeLog::begin(&fully_qualified_name);
+        let base = Base::new(&mut ros, &fully_qualified_name, &clock, log.clone())?;
+        Ok(Node {
             ros,
-            clock: NodeClock { simulated: simulated.clone() },
+            default_name: default_name.to_owned(),
+            fully_qualified_name,
+            args: args.clone(),
+            clock,
             core: Core { parameters, on_change: None },
-            polls: Vec::new(),
-            timers: Vec::new(),
-            on_shutdown: None,
-        };
-        if let Some(nanos) = simulated {
-            node.subscribe("/clock", qos::clock(), move |_, clock: r2r::rosgraph_msgs::msg::Clock| {
-                nanos.store(crate::convert::stamp(&clock.clock).0, Ordering::Release);
-            })?;
-        }
-        parameter::serve(&mut node)?;
-        Ok(node)
+            base,
+            log,
+            entities: Entities::default(),
+            made: false,
+            always: false,
+            retired: None,
+        })
     }
 
     /// Name with namespace.
@@ -176,35 +216,68 @@ impl<S: 'static> Node<S> {
         self.clock.clone()
     }
 
-    /// A publisher on `topic`.
+    /// Callbacks made by `make` run whenever the node is configured, and not only while it is active: for stopping, and
+    /// for keeping an eye on what goes on.
+    pub fn in_any_state<T>(
+        &mut self,
+        make: impl FnOnce(&mut Node<S>) -> Result<T, StartError>,
+    ) -> Result<T, StartError> {
+        self.always = true;
+        let made = make(self);
+        self.always = false;
+        made
+    }
+
+    /// The gate as callbacks made now see it.
+    fn gate(&self) -> impl Fn(Gate) -> Gate + Send + use<S> {
+        let always = self.always;
+        move |gate| if always { Gate::Open } else { gate }
+    }
+
+    fn overridden(&mut self, topic: &str, endpoint: Endpoint, qos: QosProfile) -> Result<QosProfile, StartError> {
+        self.made = true;
+        let topic = self.args.topic_name(&self.fully_qualified_name, topic);
+        Ok(qos::overrides::apply(&mut self.core.parameters, &topic, endpoint, qos)?)
+    }
+
+    /// A publisher on `topic`, with `qos` unless `qos_overrides.<topic>.publisher.*` say otherwise.
     pub fn publisher<T>(&mut self, topic: &str, qos: QosProfile) -> Result<Publisher<T>, StartError>
     where
         T: Message,
     {
-        let inner = self.ros.create_publisher::<T>(topic, qos).map_err(ros_error(format!("topic '{topic}'")))?;
+        let qos = self.overridden(topic, Endpoint::Publisher, qos)?;
+        let inner =
+            self.ros.create_publisher::<T>(topic, qos).map_err(StartError::ros(|| format!("topic '{topic}'")))?;
         Ok(Publisher::new(inner, topic))
     }
 
     /// A publisher of serialized messages of `type_name` ("sensor_msgs/msg/LaserScan"); only types compiled in are known.
     pub fn cdr_publisher(&mut self, topic: &str, type_name: &str, qos: QosProfile) -> Result<CdrPublisher, StartError> {
-        let what = format!("topic '{topic}' of type '{type_name}'");
-        let inner = self.ros.create_publisher_untyped(topic, type_name, qos).map_err(ros_error(what))?;
+        let what = || format!("topic '{topic}' of type '{type_name}'");
+        let qos = self.overridden(topic, Endpoint::Publisher, qos)?;
+        let inner = self.ros.create_publisher_untyped(topic, type_name, qos).map_err(StartError::ros(what))?;
         Ok(CdrPublisher::new(inner))
     }
 
-    /// Calls `handler` on the spin thread for each message.
+    /// Calls `handler` on the spin thread for each message on `topic`; see [`Node::subscription`] for more than that.
     pub fn subscribe<T>(
         &mut self,
         topic: &str,
         qos: QosProfile,
         handler: impl FnMut(&mut S, T) + Send + 'static,
-    ) -> Result<(), StartError>
+    ) -> Result<StreamMeter, StartError>
     where
         T: Message,
     {
-        let stream = self.ros.subscribe::<T>(topic, qos).map_err(ros_error(format!("topic '{topic}'")))?;
-        self.drain(stream, handler);
-        Ok(())
+        self.subscription(topic, qos).handle(handler)
+    }
+
+    /// A subscription to `topic`, with `qos` unless `qos_overrides.<topic>.subscription.*` say otherwise.
+    pub fn subscription<T>(&mut self, topic: &str, qos: QosProfile) -> Subscription<'_, S, T>
+    where
+        T: Message,
+    {
+        Subscription::new(self, topic, qos)
     }
 
     /// Calls `handler` on the spin thread for each message of `type_name` ("sensor_msgs/msg/LaserScan"), as CDR.
@@ -213,46 +286,70 @@ impl<S: 'static> Node<S> {
         topic: &str,
         type_name: &str,
         qos: QosProfile,
-        handler: impl FnMut(&mut S, Vec<u8>) + Send + 'static,
-    ) -> Result<(), StartError> {
-        let what = format!("topic '{topic}' of type '{type_name}'");
-        let stream = self.ros.subscribe_raw(topic, type_name, qos).map_err(ros_error(what))?;
-        self.drain(stream, handler);
-        Ok(())
+        mut handler: impl FnMut(&mut S, Vec<u8>) + Send + 'static,
+    ) -> Result<StreamMeter, StartError> {
+        let what = || format!("topic '{topic}' of type '{type_name}'");
+        let qos = self.overridden(topic, Endpoint::Subscription, qos)?;
+        let stream = self.ros.subscribe_raw(topic, type_name, qos).map_err(StartError::ros(what))?;
+        let meter = StreamMeter::new(topic);
+        self.drain(stream, meter.clone(), move |state, batch| batch.for_each(|message| handler(state, message)));
+        Ok(meter)
     }
 
-    /// r2r hands over one message per stream and spin, in a channel of 10 that loses what does not fit. Emptying it
-    /// after every spin keeps it from filling.
-    fn drain<T: 'static>(
+    pub(crate) fn typed_stream<T>(
         &mut self,
-        mut items: impl Stream<Item = T> + Unpin + Send + 'static,
-        mut handler: impl FnMut(&mut S, T) + Send + 'static,
-    ) {
-        self.polls.push(Box::new(move |_, state| {
-            while let Some(Some(item)) = items.next().now_or_never() {
-                handler(state, item);
-            }
-        }));
-    }
-
-    /// A service answered at once, with the parameters at hand.
-    pub(crate) fn raw_service<T>(
-        &mut self,
-        name: &str,
-        mut handler: impl FnMut(&mut Core<S>, &mut S, T::Request) -> T::Response + Send + 'static,
-    ) -> Result<(), StartError>
+        topic: &str,
+        qos: QosProfile,
+    ) -> Result<impl futures::Stream<Item = T> + Unpin + Send + use<T, S>, StartError>
     where
-        T: Service,
+        T: Message,
     {
-        let mut requests =
-            self.ros.create_service::<T>(name, qos::services()).map_err(ros_error(format!("service '{name}'")))?;
-        self.polls.push(Box::new(move |core, state| {
-            while let Some(Some(request)) = requests.next().now_or_never() {
-                let response = handler(core, state, request.message.clone());
-                Reply::plain(request).send(response);
+        let qos = self.overridden(topic, Endpoint::Subscription, qos)?;
+        self.ros.subscribe::<T>(topic, qos).map_err(StartError::ros(|| format!("topic '{topic}'")))
+    }
+
+    /// Hands what `items` holds after each spin to `handle`, while the node does its work.
+    pub(crate) fn drain<T: 'static>(
+        &mut self,
+        mut items: impl futures::Stream<Item = T> + Unpin + Send + 'static,
+        meter: StreamMeter,
+        mut handle: impl FnMut(&mut S, &mut dyn Iterator<Item = T>) + Send + 'static,
+    ) {
+        self.entities.meters.push(meter.clone());
+        let gate = self.gate();
+        self.entities.polls.push(Box::new(move |state, node| {
+            let mut batch = std::iter::from_fn(|| {
+                let item = items.next().now_or_never().flatten()?;
+                meter.arrived(SystemSteady.now());
+                Some(item)
+            });
+            match gate(node) {
+                Gate::Open => handle(state, &mut batch),
+                Gate::Closed => meter.dropped(batch.count() as u64),
             }
         }));
-        Ok(())
+    }
+
+    /// Makes the calling thread's log lines this node's.
+    pub(crate) fn adopt_this_thread(&self) {
+        self.log.adopt_this_thread();
+    }
+
+    pub(crate) fn alarm(&mut self, alarm: impl Alarm<S> + 'static) {
+        self.entities.alarms.push(Box::new(alarm));
+    }
+
+    pub(crate) fn when_it_ends(&mut self, end: impl FnOnce() + Send + 'static) {
+        self.entities.ends.push(Box::new(end));
+    }
+
+    pub(crate) fn note_budget(&mut self, meter: BudgetMeter) {
+        self.entities.budgets.push(meter);
+    }
+
+    /// Adds to the node's `/diagnostics`: once a second `describe` tells of the state under `name`.
+    pub fn diagnose(&mut self, name: &str, describe: impl FnMut(&S, &mut Report) + Send + 'static) {
+        self.entities.reports.push((name.to_owned(), Box::new(describe)));
     }
 
     /// A service whose repeated requests do no harm. The handler may keep the reply and answer later, from any thread.
@@ -289,11 +386,16 @@ impl<S: 'static> Node<S> {
     where
         T: Service,
     {
-        let mut requests =
-            self.ros.create_service::<T>(name, qos::services()).map_err(ros_error(format!("service '{name}'")))?;
+        let mut requests = self.requests::<T>(name)?;
         let once = Once::<T>::new();
-        self.polls.push(Box::new(move |_, state| {
+        let gate = self.gate();
+        let name: Arc<str> = name.into();
+        self.entities.polls.push(Box::new(move |state, node| {
             while let Some(Some(request)) = requests.next().now_or_never() {
+                if gate(node) == Gate::Closed {
+                    tracing::warn!("{name}: a request is not answered, since the node is not active");
+                    continue;
+                }
                 let message = request.message.clone();
                 let key = key(&message);
                 if let Some(reply) = once.admit(request, key) {
@@ -304,20 +406,50 @@ impl<S: 'static> Node<S> {
         Ok(())
     }
 
+    pub(crate) fn requests<T>(
+        &mut self,
+        name: &str,
+    ) -> Result<impl futures::Stream<Item = r2r::ServiceRequest<T>> + Unpin + Send + use<T, S>, StartError>
+    where
+        T: Service,
+    {
+        self.made = true;
+        self.ros.create_service::<T>(name, qos::services()).map_err(StartError::ros(|| format!("service '{name}'")))
+    }
+
+    pub(crate) fn poll(&mut self, mut poll: impl FnMut(&mut S, Gate) + Send + 'static) {
+        let gate = self.gate();
+        self.entities.polls.push(Box::new(move |state, node| poll(state, gate(node))));
+    }
+
     /// A client that other threads call.
     pub fn client<T>(&mut self, service: &str) -> Result<Client<T>, StartError>
     where
         T: Service,
     {
-        let inner =
-            self.ros.create_client::<T>(service, qos::services()).map_err(ros_error(format!("client '{service}'")))?;
+        self.made = true;
+        let inner = self
+            .ros
+            .create_client::<T>(service, qos::services())
+            .map_err(StartError::ros(|| format!("client '{service}'")))?;
         Ok(Client::new(inner, service))
     }
 
-    /// Calls `run` every `period` of steady time. Periods that were missed are not made up for.
+    /// Calls `run` every `period` of ROS time: of `/clock` where that is in use. Periods that were missed are not made
+    /// up for.
     pub fn timer(&mut self, period: Duration, run: impl FnMut(&mut S) + Send + 'static) {
+        if self.clock.is_simulated() {
+            let clock = self.clock();
+            self.alarm(SimTimer { period, clock, last: None, run });
+        } else {
+            self.steady_timer(period, run);
+        }
+    }
+
+    /// Calls `run` every `period` of steady time, whatever the simulator or NTP does: for watchdogs and control loops.
+    pub fn steady_timer(&mut self, period: Duration, run: impl FnMut(&mut S) + Send + 'static) {
         let due = Steady(SystemSteady.now().0 + period);
-        self.timers.push(Timer { period, due, run: Box::new(run) });
+        self.alarm(SteadyTimer { period, due, run });
     }
 
     /// Calls `hook` before a parameter changes; it may refuse with a reason.
@@ -328,174 +460,8 @@ impl<S: 'static> Node<S> {
         self.core.on_change = Some(Box::new(hook));
     }
 
-    /// Calls `hook` once when the node ends: on a signal, and also after a panic in a callback.
-    pub fn on_shutdown(&mut self, hook: impl FnMut(&mut S) + Send + 'static) {
-        self.on_shutdown = Some(Box::new(hook));
+    /// Declares a parameter whose existence depends on others.
+    pub fn declare(&mut self, spec: Spec) -> Result<(), ParameterError> {
+        self.core.parameters.declare(spec)
     }
-
-    /// One round: wait for something to do, do all of it, run the timers that are due.
-    fn round(&mut self, state: &mut S) {
-        let now = SystemSteady.now();
-        let wait = self.timers.iter().map(|timer| timer.due.since(now)).min().unwrap_or(IDLE).min(IDLE);
-        self.ros.spin_once(wait);
-        for poll in &mut self.polls {
-            poll(&mut self.core, state);
-        }
-        let now = SystemSteady.now();
-        for timer in self.timers.iter_mut().filter(|timer| timer.due <= now) {
-            (timer.run)(state);
-            timer.due = Steady(timer.due.0 + timer.period);
-            if timer.due <= now {
-                timer.due = Steady(now.0 + timer.period);
-            }
-        }
-    }
-
-    /// Spins until `stop` is set or a callback panics, then runs the shutdown hook.
-    pub fn spin(mut self, mut state: S, stop: &AtomicBool) -> Ended {
-        let mut ended = Ended::Asked;
-        while !stop.load(Ordering::Acquire) {
-            if catch_unwind(AssertUnwindSafe(|| self.round(&mut state))).is_err() {
-                tracing::error!("a callback panicked: the node goes to its safe state and ends");
-                ended = Ended::Panicked;
-                break;
-            }
-        }
-        if let Some(hook) = &mut self.on_shutdown
-            && catch_unwind(AssertUnwindSafe(|| hook(&mut state))).is_err()
-        {
-            tracing::error!("the shutdown hook panicked");
-            ended = Ended::Panicked;
-        }
-        ended
-    }
-
-    /// Spins on a thread of its own until the handle is dropped.
-    pub fn spin_in_background(self, state: S) -> Spinning
-    where
-        S: Send,
-    {
-        let stop = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
-            self.spin(state, &seen);
-        });
-        Spinning { stop, thread: Some(thread) }
-    }
-
-    pub(crate) fn poll(&mut self, poll: impl FnMut(&mut S) + Send + 'static) {
-        let mut poll = poll;
-        self.polls.push(Box::new(move |_, state| poll(state)));
-    }
-
-    pub(crate) fn requests<T>(
-        &mut self,
-        name: &str,
-    ) -> Result<impl Stream<Item = r2r::ServiceRequest<T>> + Unpin + Send + use<T, S>, StartError>
-    where
-        T: Service,
-    {
-        self.ros.create_service::<T>(name, qos::services()).map_err(ros_error(format!("service '{name}'")))
-    }
-}
-
-/// How a node ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// It was asked to.
-    Asked,
-    /// A callback panicked.
-    Panicked,
-}
-
-/// A node that spins on its own thread; dropping it ends the node and joins the thread.
-#[derive(Debug)]
-pub struct Spinning {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Spinning {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the spin thread panicked");
-        }
-    }
-}
-
-fn declare_all(
-    parameters: &mut Parameters,
-    declare: impl FnOnce(&mut Parameters) -> Result<(), ParameterError>,
-) -> Result<(), ParameterError> {
-    parameters.declare(Spec::bool("use_sim_time", false, "Take ROS time from /clock instead of the system."))?;
-    declare(parameters)
-}
-
-/// r2r panics where rcl refuses the arguments; here that becomes an error.
-fn make_ros_node(name: &str) -> Result<r2r::Node, StartError> {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let context = catch_unwind(r2r::Context::create);
-    std::panic::set_hook(hook);
-    let context = context.map_err(|panic| {
-        let reason = panic.downcast_ref::<String>().cloned();
-        StartError::Ros { what: "--ros-args".into(), reason: reason.unwrap_or_else(|| "refused by rcl".into()) }
-    })?;
-    let context = context.map_err(ros_error("ROS context"))?;
-    r2r::Node::create(context, name, "").map_err(ros_error(format!("node '{name}'")))
-}
-
-/// The whole of a node's `main`: reads the arguments, starts the node, spins until SIGINT or SIGTERM, ends it.
-///
-/// Exit code 0 after a signal, 1 when the node could not start or a callback panicked. `--print-config` prints the
-/// node's commented parameter file instead.
-pub fn run<S: 'static>(
-    name: &str,
-    declare: impl FnOnce(&mut Parameters) -> Result<(), ParameterError>,
-    build: impl FnOnce(&mut Node<S>) -> Result<S, StartError>,
-) -> ExitCode {
-    match try_run(name, declare, build) {
-        Ok(Ended::Asked) => ExitCode::SUCCESS,
-        Ok(Ended::Panicked) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("{name}: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn try_run<S: 'static>(
-    name: &str,
-    declare: impl FnOnce(&mut Parameters) -> Result<(), ParameterError>,
-    build: impl FnOnce(&mut Node<S>) -> Result<S, StartError>,
-) -> Result<Ended, StartError> {
-    let args = Args::parse(std::env::args().skip(1))?;
-    match args.user.as_slice() {
-        [] => {}
-        [only] if only == "--print-config" => {
-            let mut parameters = Parameters::default();
-            declare_all(&mut parameters, declare)?;
-            print!("{}", parameters.commented_yaml(name));
-            return Ok(Ended::Asked);
-        }
-        [unknown, ..] => {
-            return Err(StartError::Layer(format!(
-                "argument '{unknown}' is not known; known are --print-config, --ros-args"
-            )));
-        }
-    }
-    log::init(name, args.log_level.as_deref());
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(StartError::layer)?;
-    }
-    let mut node = Node::start(name, &args, declare)?;
-    let state = build(&mut node)?;
-    tracing::info!("{} is up", node.fully_qualified_name());
-    let ended = node.spin(state, &stop);
-    tracing::info!("ended");
-    Ok(ended)
 }

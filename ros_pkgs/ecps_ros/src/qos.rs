@@ -1,5 +1,7 @@
 //! QoS profiles by name, as in REP 2003.
 
+pub(crate) mod overrides;
+
 use r2r::QosProfile;
 use r2r::qos::{DurabilityPolicy, HistoryPolicy, ReliabilityPolicy};
 
@@ -50,6 +52,22 @@ pub(crate) fn parameter_events() -> QosProfile {
 /// Status of actions: the last one, kept for late joiners.
 pub(crate) fn action_status() -> QosProfile {
     latched()
+}
+
+/// `/rosout`: what was logged in the last 10 s reaches also who listens late.
+pub(crate) fn rosout() -> QosProfile {
+    let latched = profile(1000, ReliabilityPolicy::Reliable, DurabilityPolicy::TransientLocal);
+    QosProfile { lifespan: std::time::Duration::from_secs(10), ..latched }
+}
+
+/// `/tf`.
+pub(crate) fn transforms() -> QosProfile {
+    reliable(100)
+}
+
+/// `/tf_static`, as published; listeners take 100, since each publisher keeps one.
+pub(crate) fn static_transforms(depth: usize) -> QosProfile {
+    profile(depth, ReliabilityPolicy::Reliable, DurabilityPolicy::TransientLocal)
 }
 
 /// `/clock`.

@@ -57,7 +57,7 @@ pub struct Reply<T: Service> {
 }
 
 impl<T: Service> Reply<T> {
-    pub(crate) fn plain(request: ServiceRequest<T>) -> Reply<T> {
+    fn plain(request: ServiceRequest<T>) -> Reply<T> {
         Reply { request: Some(request), once: None }
     }
 
@@ -86,7 +86,7 @@ impl<T: Service> Drop for Reply<T> {
     }
 }
 
-fn respond<T: Service>(request: ServiceRequest<T>, response: T::Response) {
+pub(crate) fn respond<T: Service>(request: ServiceRequest<T>, response: T::Response) {
     if let Err(error) = request.respond(response) {
         tracing::warn!("a service's answer could not be sent: {error}");
     }

@@ -1,9 +1,9 @@
-//! The node `ecps_sim`: one simulated world.
+//! The node `ecps_sim`.
 
 use std::process::ExitCode;
 
-use ecps_sim::node;
+use ecps_sim::node::Sim;
 
 fn main() -> ExitCode {
-    ecps_ros::run("ecps_sim", node::declare, node::build)
+    ecps_ros::run::<Sim>()
 }

@@ -13,8 +13,8 @@ use ecps_ros::r2r::nav_msgs::msg::Odometry;
 use ecps_ros::r2r::rosgraph_msgs::msg::Clock;
 use ecps_ros::r2r::sensor_msgs::msg::LaserScan;
 use ecps_ros::r2r::std_msgs::msg::Header;
-use ecps_ros::r2r::tf2_msgs::msg::TFMessage;
-use ecps_ros::{Node, ParameterError, Parameters, Publisher, Spec, StartError, qos};
+use ecps_ros::tf::TransformBroadcaster;
+use ecps_ros::{Managed, Node, ParameterError, Parameters, Publisher, Spec, StartError, qos};
 use nalgebra::Isometry2;
 
 use crate::floor_plan::FloorPlan;
@@ -22,8 +22,7 @@ use crate::robot::{Drift, RobotSpec, Velocity};
 use crate::tour::Tour;
 use crate::world::World;
 
-/// The node's parameters.
-pub fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
+fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
     for spec in [
         Spec::strings("robots", &["robot1"], "Names of the robots; each is the namespace of its topics."),
         Spec::integer("seed", 1, "Seed of all noise: same seed, same run.").range(0.0, 1e15),
@@ -70,7 +69,7 @@ pub struct Sim {
     steps: u64,
     robots: Vec<Outputs>,
     clock: Publisher<Clock>,
-    tf: Publisher<TFMessage>,
+    tf: TransformBroadcaster,
 }
 
 #[derive(Debug)]
@@ -80,8 +79,19 @@ struct Outputs {
     odom: Publisher<Odometry>,
 }
 
-/// Starts the node.
-pub fn build(node: &mut Node<Sim>) -> Result<Sim, StartError> {
+impl Managed for Sim {
+    const NAME: &'static str = "ecps_sim";
+
+    fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
+        declare(parameters)
+    }
+
+    fn configure(node: &mut Node<Sim>) -> Result<Sim, StartError> {
+        configure(node)
+    }
+}
+
+fn configure(node: &mut Node<Sim>) -> Result<Sim, StartError> {
     let names = node.parameters().strings("robots")?;
     let drift = Drift {
         distance: node.parameters().double("drift_distance")?,
@@ -120,6 +130,17 @@ pub fn build(node: &mut Node<Sim>) -> Result<Sim, StartError> {
         }
     }
 
+    let laser = |name: &String| TransformStamped {
+        header: Header { frame_id: format!("{name}/base_footprint"), ..Header::default() },
+        child_frame_id: format!("{name}/laser"),
+        transform: Transform {
+            translation: Vector3::default(),
+            rotation: Quaternion { x: 0.0, y: 0.0, z: 0.0, w: 1.0 },
+        },
+    };
+    let static_tf = node.static_transform_broadcaster()?;
+    static_tf.send(names.iter().map(laser).collect());
+
     let step = node.parameters().seconds("step")?;
     let per = |rate: f64| ((1.0 / rate) / step.as_secs_f64()).round().max(1.0) as u64;
     let sim = Sim {
@@ -130,9 +151,9 @@ pub fn build(node: &mut Node<Sim>) -> Result<Sim, StartError> {
         steps: 0,
         robots,
         clock: node.publisher("/clock", qos::reliable(10))?,
-        tf: node.publisher("/tf", qos::reliable(100))?,
+        tf: node.transform_broadcaster()?,
     };
-    node.timer(step.div_f64(node.parameters().double("real_time_factor")?), Sim::advance);
+    node.steady_timer(step.div_f64(node.parameters().double("real_time_factor")?), Sim::advance);
     Ok(sim)
 }
 
@@ -153,8 +174,8 @@ impl Sim {
         let stamp = ecps_ros::time(Stamp(i64::try_from(self.world.time_ns()).unwrap_or(i64::MAX)));
         self.clock.publish(&Clock { clock: stamp.clone() });
         if self.steps.is_multiple_of(self.odom_every) {
-            let transforms = (0..self.robots.len()).flat_map(|robot| self.publish_odometry(robot, &stamp)).collect();
-            self.tf.publish(&TFMessage { transforms });
+            let transforms = (0..self.robots.len()).filter_map(|robot| self.publish_odometry(robot, &stamp)).collect();
+            self.tf.send(transforms);
         }
         if self.steps.is_multiple_of(self.scan_every) {
             for robot in 0..self.robots.len() {
@@ -163,8 +184,8 @@ impl Sim {
         }
     }
 
-    fn publish_odometry(&self, index: usize, stamp: &Time) -> Vec<TransformStamped> {
-        let (Some(outputs), Ok(robot)) = (self.robots.get(index), self.world.robot(index)) else { return Vec::new() };
+    fn publish_odometry(&self, index: usize, stamp: &Time) -> Option<TransformStamped> {
+        let (Some(outputs), Ok(robot)) = (self.robots.get(index), self.world.robot(index)) else { return None };
         let name = &outputs.name;
         let pose = robot.odometry();
         let half = pose.rotation.angle() / 2.0;
@@ -180,23 +201,14 @@ impl Sim {
         odometry.twist.twist.angular.z = robot.velocity().angular;
         outputs.odom.publish(&odometry);
 
-        let moving = TransformStamped {
-            header: header.clone(),
-            child_frame_id: odometry.child_frame_id.clone(),
+        Some(TransformStamped {
+            header,
+            child_frame_id: odometry.child_frame_id,
             transform: Transform {
                 translation: Vector3 { x: pose.translation.x, y: pose.translation.y, z: 0.0 },
                 rotation,
             },
-        };
-        let laser = TransformStamped {
-            header: Header { frame_id: odometry.child_frame_id, ..header },
-            child_frame_id: format!("{name}/laser"),
-            transform: Transform {
-                translation: Vector3::default(),
-                rotation: Quaternion { x: 0.0, y: 0.0, z: 0.0, w: 1.0 },
-            },
-        };
-        vec![moving, laser]
+        })
     }
 
     fn publish_scan(&self, index: usize, stamp: &Time) {

@@ -10,7 +10,7 @@ use crate::motion::Limits;
 use crate::workspace::Workspace;
 
 /// The node's parameters.
-pub fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
+pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
     let timeout = |name: &str, description: &str| {
         Spec::double(name, 0.5, description).unit("s").range(0.01, SAFETY_TIMEOUT.as_secs_f64())
     };

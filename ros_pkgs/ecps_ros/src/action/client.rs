@@ -1,5 +1,6 @@
 //! The asking end of an action, for threads other than the spin thread.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,9 +38,9 @@ pub enum ActionError {
 }
 
 type OnFeedback<A> = Box<dyn FnMut(<A as WrappedActionTypeSupport>::Feedback) + Send>;
-type Watching<A> = Arc<Mutex<Option<(GoalId, OnFeedback<A>)>>>;
+type Watching<A> = Arc<Mutex<HashMap<GoalId, OnFeedback<A>>>>;
 
-/// Sends goals to one action, one at a time.
+/// Sends goals to one action.
 pub struct ActionClient<A: Action> {
     action: String,
     send_goal: Client<A::SendGoal>,
@@ -50,7 +51,7 @@ pub struct ActionClient<A: Action> {
 
 impl<A: Action> ActionClient<A> {
     /// Sends a goal under an id of the caller's choosing; returns once it is accepted. `on_feedback` is called on the
-    /// spin thread until the next goal is sent.
+    /// spin thread until the goal's result is there.
     pub fn send(
         &self,
         id: GoalId,
@@ -58,19 +59,28 @@ impl<A: Action> ActionClient<A> {
         limit: Duration,
         on_feedback: impl FnMut(A::Feedback) + Send + 'static,
     ) -> Result<(), ActionError> {
-        *self.watching.lock().unwrap_or_else(PoisonError::into_inner) = Some((id, Box::new(on_feedback)));
+        self.watching.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Box::new(on_feedback));
         let response = self.send_goal.call(&A::make_goal_request_msg(id.to_message(), goal), limit)?;
         let (accepted, _) = A::destructure_goal_response_msg(response);
-        if accepted { Ok(()) } else { Err(ActionError::Rejected { action: self.action.clone() }) }
+        if accepted {
+            return Ok(());
+        }
+        self.forget(id);
+        Err(ActionError::Rejected { action: self.action.clone() })
     }
 
     /// Waits for a goal's end.
     pub fn result(&self, id: GoalId, limit: Duration) -> Result<(GoalOutcome, A::Result), ActionError> {
         let response = self.get_result.call(&A::make_result_request_msg(id.to_message()), limit)?;
+        self.forget(id);
         let (status, result) = A::destructure_result_response_msg(response);
         let outcome = GoalOutcome::from_status(status)
             .ok_or_else(|| ActionError::Unknown { action: self.action.clone(), status })?;
         Ok((outcome, result))
+    }
+
+    fn forget(&self, id: GoalId) {
+        self.watching.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
     /// Asks for a goal to be canceled; its result tells when it is.
@@ -92,9 +102,7 @@ impl<S: 'static> Node<S> {
         self.subscribe(&format!("{name}/_action/feedback"), qos::default(), move |_, message: A::FeedbackMessage| {
             let (uuid, feedback) = A::destructure_feedback_msg(message);
             let mut watched = watched.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((id, on_feedback)) = watched.as_mut()
-                && GoalId::from_message(&uuid) == Some(*id)
-            {
+            if let Some(on_feedback) = GoalId::from_message(&uuid).and_then(|id| watched.get_mut(&id)) {
                 on_feedback(feedback);
             }
         })?;

@@ -254,6 +254,28 @@ impl Parameters {
         Ok(())
     }
 
+    /// Whether a value was given for it from outside.
+    pub(crate) fn is_overridden(&self, name: &str) -> bool {
+        self.overrides.contains_key(name)
+    }
+
+    /// Refuses QoS overrides that were meant for this node alone and that fit no topic of it.
+    pub(crate) fn refuse_unclaimed_qos(&self) -> Result<(), ParameterError> {
+        let unclaimed = |(name, given): &(&String, &Override)| {
+            name.starts_with("qos_overrides.") && given.scope == Scope::ThisNode && !self.specs.contains_key(*name)
+        };
+        match self.overrides.iter().find(unclaimed) {
+            None => Ok(()),
+            Some((name, given)) => Err(ParameterError::Refused {
+                origin: given.origin.to_string(),
+                name: name.clone(),
+                reason: "fits no topic and policy of this node; it must be \
+                         qos_overrides.</full/topic>.<publisher|subscription>.<policy>"
+                    .into(),
+            }),
+        }
+    }
+
     getter!(
         /// Value of a truth parameter.
         bool, Bool, bool, "boolean"
@@ -307,6 +329,29 @@ impl Parameters {
 
     pub(crate) fn set(&mut self, name: &str, value: Value) {
         self.values.insert(name.to_owned(), value);
+    }
+
+    /// The parameters as a table in Markdown, for the documentation.
+    pub(crate) fn markdown(&self, node: &str) -> String {
+        let mut text = format!(
+            "## {node}\n\n| parameter | type | default | range or choices | changes | meaning |\n|---|---|---|---|---|---|\n"
+        );
+        for spec in self.order.iter().filter_map(|name| self.specs.get(name)) {
+            let bound = match &spec.bound {
+                Bound::Any => spec.unit.to_owned(),
+                Bound::Range { min, max } => format!("{min} to {max}{}", spec.unit_suffix()),
+                Bound::Choices(choices) => choices.join(", "),
+            };
+            let changes = match spec.mutability {
+                Mutability::ReadOnly => "at start",
+                Mutability::Dynamic => "while running",
+            };
+            let (kind, default) = (spec.default.type_name(), spec.default.to_yaml());
+            let meaning = spec.description.replace('|', "\\|");
+            let _ = writeln!(text, "| `{}` | {kind} | `{default}` | {bound} | {changes} | {meaning} |", spec.name);
+        }
+        text.push('\n');
+        text
     }
 
     /// The commented YAML of `config/`: every parameter with its default, unit, bounds and sentence.

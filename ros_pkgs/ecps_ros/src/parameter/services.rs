@@ -11,7 +11,10 @@ use r2r::rcl_interfaces::srv::{
 };
 
 use super::{Bound, Mutability, Parameters, Spec, Value};
-use crate::node::{Node, StartError};
+use crate::clock::NodeClock;
+use crate::node::StartError;
+use crate::node::base::Base;
+use crate::publisher::Publisher;
 use crate::qos;
 
 impl Spec {
@@ -80,30 +83,37 @@ fn outcome(result: Result<(), String>) -> SetParametersResult {
     SetParametersResult { successful: result.is_ok(), reason: result.err().unwrap_or_default() }
 }
 
-/// Starts the services on `node`.
-pub(crate) fn serve<S: 'static>(node: &mut Node<S>) -> Result<(), StartError> {
-    let events = node.publisher::<ParameterEvent>("/parameter_events", qos::parameter_events())?;
-    let name = node.fully_qualified_name().to_owned();
-    let clock = node.clock();
+/// Offers the services of the node `name` on `ros`.
+pub(crate) fn serve<S: 'static>(
+    base: &mut Base<S>,
+    ros: &mut r2r::Node,
+    name: &str,
+    clock: &NodeClock,
+) -> Result<(), StartError> {
+    let topic = "/parameter_events";
+    let events = ros
+        .create_publisher::<ParameterEvent>(topic, qos::parameter_events())
+        .map_err(StartError::ros(|| format!("topic '{topic}'")))?;
+    let (events, name, clock) = (Publisher::new(events, topic), name.to_owned(), clock.clone());
 
-    node.raw_service::<GetParameters::Service>("~/get_parameters", |core, _, request| {
+    base.service::<GetParameters::Service>(ros, "~/get_parameters", |core, _, request| {
         let values = request.names.iter().map(|name| core.parameters.message(name)).collect();
         GetParameters::Response { values }
     })?;
-    node.raw_service::<GetParameterTypes::Service>("~/get_parameter_types", |core, _, request| {
+    base.service::<GetParameterTypes::Service>(ros, "~/get_parameter_types", |core, _, request| {
         let of = |name: &String| {
             core.parameters.values.get(name).map_or(ParameterType::PARAMETER_NOT_SET as u8, Value::type_code)
         };
         GetParameterTypes::Response { types: request.names.iter().map(of).collect() }
     })?;
-    node.raw_service::<DescribeParameters::Service>("~/describe_parameters", |core, _, request| {
+    base.service::<DescribeParameters::Service>(ros, "~/describe_parameters", |core, _, request| {
         let of = |name: &String| match core.parameters.specs.get(name) {
             Some(spec) => spec.descriptor(),
             None => ParameterDescriptor { name: name.clone(), ..ParameterDescriptor::default() },
         };
         DescribeParameters::Response { descriptors: request.names.iter().map(of).collect() }
     })?;
-    node.raw_service::<ListParameters::Service>("~/list_parameters", |core, _, request| {
+    base.service::<ListParameters::Service>(ros, "~/list_parameters", |core, _, request| {
         let (names, prefixes) = core.parameters.list(&request.prefixes, request.depth);
         ListParameters::Response { result: r2r::rcl_interfaces::msg::ListParametersResult { names, prefixes } }
     })?;
@@ -115,10 +125,13 @@ pub(crate) fn serve<S: 'static>(node: &mut Node<S>) -> Result<(), StartError> {
         events.publish(&event);
     };
     let announce_one = announce.clone();
-    node.raw_service::<SetParameters::Service>("~/set_parameters", move |core, state, request| {
+    base.service::<SetParameters::Service>(ros, "~/set_parameters", move |core, mut state, request| {
         let mut results = Vec::with_capacity(request.parameters.len());
         for parameter in request.parameters {
-            let result = core.parameters.check_message(&parameter).and_then(|change| core.apply(state, vec![change]));
+            let result = core
+                .parameters
+                .check_message(&parameter)
+                .and_then(|change| core.apply(state.as_deref_mut(), vec![change]));
             if result.is_ok() {
                 announce_one(vec![parameter]);
             }
@@ -126,7 +139,8 @@ pub(crate) fn serve<S: 'static>(node: &mut Node<S>) -> Result<(), StartError> {
         }
         SetParameters::Response { results }
     })?;
-    node.raw_service::<SetParametersAtomically::Service>(
+    base.service::<SetParametersAtomically::Service>(
+        ros,
         "~/set_parameters_atomically",
         move |core, state, request| {
             let changes: Result<Vec<_>, String> =
