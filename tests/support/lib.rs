@@ -82,6 +82,19 @@ impl Ros {
         Process::start(name, self.command(path).args(arguments))
     }
 
+    /// Starts one of the programs for tests, which are the root package's examples.
+    pub fn example(&self, name: &str, arguments: &[&str]) -> Process {
+        self.program(&format!("examples/{name}"), arguments)
+    }
+
+    /// Starts a node for tests with these ROS arguments, and waits until it is up.
+    pub fn start_example(&self, name: &str, ros_arguments: &[&str]) -> Process {
+        let arguments: Vec<&str> = std::iter::once("--ros-args").chain(ros_arguments.iter().copied()).collect();
+        let node = self.example(name, &arguments);
+        node.wait_for_line(&format!("{name} is up"), SOON);
+        node
+    }
+
     /// Starts a node with these ROS arguments, and waits until it is up.
     pub fn node(&self, name: &str, ros_arguments: &[&str]) -> Process {
         let arguments: Vec<&str> = std::iter::once("--ros-args").chain(ros_arguments.iter().copied()).collect();

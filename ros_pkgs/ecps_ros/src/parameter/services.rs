@@ -35,7 +35,7 @@ impl Spec {
                 descriptor.additional_constraints = format!("One of: {}", choices.join(", "));
             }
             (Bound::Range { min, max }, Value::Integer(_) | Value::IntegerArray(_)) => {
-                let range = IntegerRange { from_value: *min as i64, to_value: *max as i64, step: 0 };
+                let range = IntegerRange { from_value: *min as i64, to_value: *max as i64, step: 1 };
                 descriptor.integer_range = vec![range];
             }
             (Bound::Range { min, max }, _) => {
