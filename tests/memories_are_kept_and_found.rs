@@ -14,6 +14,18 @@ fn memories_are_put_got_queried_and_deleted() {
     server.interrupt().assert_success();
 }
 
+/// At the start of a robot nodes come up in any order. Until somebody keeps memories the bridge publishes none, and does
+/// not take the place where it stands for remembered.
+#[test]
+fn what_is_seen_before_there_is_a_memory_is_remembered_once_there_is() {
+    let ros = Ros::new();
+    let _bridge = ros.node("ltp_bridge", &[]);
+    let peer = ros.start_peer("late_memory.py", &[]);
+    peer.wait_for_line("seen", SCENARIO);
+    let _server = ros.node("mep_server", &[]);
+    peer.finish(SCENARIO).assert_success();
+}
+
 /// The server is killed while a client keeps putting; every put that it acknowledged is there when it is back.
 #[test]
 fn acknowledged_memories_survive_sigkill() {

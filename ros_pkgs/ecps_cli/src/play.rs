@@ -78,6 +78,11 @@ impl Player {
             .map_err(|reason| PlayError::Publish { topic: message.topic.name.clone(), reason })
     }
 
+    /// Whether the bag has messages on `topic`.
+    pub fn has(&self, topic: &str) -> bool {
+        self.publishers.contains_key(topic)
+    }
+
     /// Subscribers on a topic of the bag.
     pub fn subscribers(&self, topic: &str) -> usize {
         self.publishers.get(topic).map_or(0, CdrPublisher::subscribers)

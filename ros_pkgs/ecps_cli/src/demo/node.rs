@@ -1,6 +1,6 @@
 //! The demo's own ROS node: what it hears, and whom it asks.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,6 +23,10 @@ use crate::play::Player;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long memories may be under way.
+const UNDER_WAY: Duration = Duration::from_secs(20);
+/// Memories asked for at once: 0.2 MB.
+const PAGE: u32 = 100;
 
 /// A latency and when it was measured.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +52,6 @@ pub(super) struct Heard {
     pub(super) restored: Vec<LaserScan>,
     /// Latency from the scan heard to the restored scan heard.
     pub(super) ltp: Vec<Sample>,
-    pub(super) observations: Vec<MemoryRecord>,
     pub(super) gate: Option<GateState>,
     pub(super) commands: Vec<(Steady, TwistStamped)>,
     pub(super) memory: Option<MemoryStats>,
@@ -103,7 +106,6 @@ impl Peer {
             }
             heard.restored.push(scan);
         })?;
-        hear(&mut node, &at("mep_server/observe"), |heard, record| heard.observations.push(record))?;
         hear(&mut node, &at("cmd_vel"), |heard, command| heard.commands.push((SystemSteady.now(), command)))?;
         hear(&mut node, &at("mep_server/stats"), |heard, stats| heard.memory = Some(stats))?;
         hear(&mut node, &at("ltp_bridge/stats"), |heard, stats| heard.bridge = Some(stats))?;
@@ -218,6 +220,44 @@ impl Peer {
             return Err(DemoError::Missing(format!("the memory refused a query: {}", response.error_msg)));
         }
         Ok((response.hits, took))
+    }
+
+    /// The memories kept, by time, and the number that the bridge published: as soon as the two agree, or after
+    /// [`UNDER_WAY`]. This node listens to neither end of their way, so that the bridge waits for the memory alone.
+    pub(super) fn memories(&self) -> Result<(Vec<MemoryRecord>, u64), DemoError> {
+        let deadline = Instant::now() + UNDER_WAY;
+        loop {
+            let kept = self.kept()?;
+            let told = self.heard().bridge.as_ref().map(|stats| stats.stamp.clone());
+            // Told after the answer, so that a memory that was lost is in it.
+            let published = self.wait_for("LTP's statistics", PATIENCE, |heard| {
+                let stats = heard.bridge.as_ref().filter(|stats| Some(&stats.stamp) != told.as_ref())?;
+                Some(stats.streams.iter().map(|stream| stream.memories).sum::<u64>())
+            })?;
+            if kept.len() as u64 == published || Instant::now() >= deadline {
+                return Ok((kept, published));
+            }
+        }
+    }
+
+    /// All that the memory keeps, asked for page by page from the newest, in the order of time.
+    fn kept(&self) -> Result<Vec<MemoryRecord>, DemoError> {
+        let mut kept = BTreeMap::new();
+        let mut not_after = ecps_ros::time(Stamp::default());
+        loop {
+            let known = kept.len();
+            let request = QueryMemory::Request { k: PAGE, not_after, ..QueryMemory::Request::default() };
+            let (hits, _) = self.query(request)?;
+            let oldest = hits.last().map(|hit| hit.record.header.stamp.clone());
+            for MemoryHit { record, .. } in hits {
+                kept.insert((ecps_ros::stamp(&record.header.stamp), record.id.clone()), record);
+            }
+            match oldest {
+                // The pages overlap, since several may be of one moment.
+                Some(oldest) if kept.len() > known => not_after = oldest,
+                _ => return Ok(kept.into_values().collect()),
+            }
+        }
     }
 
     /// Requests a protective stop.

@@ -7,7 +7,7 @@ use ecps_core::budget::{MessageKind, Profile};
 use ecps_perception::embed;
 use ecps_perception::node::SensorRos;
 use ecps_ros::GoalOutcome;
-use ecps_ros::r2r::ecps_msgs::msg::{GateState, MemoryHit};
+use ecps_ros::r2r::ecps_msgs::msg::{GateState, MemoryHit, MemoryRecord};
 use ecps_ros::r2r::ecps_msgs::srv::QueryMemory;
 use ecps_ros::r2r::sensor_msgs::msg::LaserScan;
 use ecps_sim::floor_plan::FloorPlan;
@@ -39,6 +39,7 @@ struct Day {
     recalls: Vec<Recall>,
     refusals: Vec<Refusal>,
     queries: Vec<Sample>,
+    memories: Vec<MemoryRecord>,
     goals: u64,
     began: Instant,
 }
@@ -69,6 +70,7 @@ pub(super) fn run(run: &Path) -> Result<Report, DemoError> {
         recalls: Vec::new(),
         refusals: Vec::new(),
         queries: Vec::new(),
+        memories: Vec::new(),
         goals: 0,
         began: Instant::now(),
     };
@@ -78,6 +80,7 @@ pub(super) fn run(run: &Path) -> Result<Report, DemoError> {
     day.drive_to_an_answer(&seen)?;
     day.withstand_a_rogue()?;
     day.stop_and_reset()?;
+    day.account_for_memories()?;
     let gate = day.last_gate_state()?;
     progress("stopping the nodes and reading the journal back");
     supervisor.shutdown();
@@ -90,10 +93,10 @@ impl Day {
     fn wait_until_up(&self) -> Result<(), DemoError> {
         progress("waiting for the nodes");
         let limit = Duration::from_secs(30);
-        self.peer.wait_for("odometry, LTP, memory and the gate", limit, |heard| {
-            let up =
-                heard.path.len() > 5 && !heard.restored.is_empty() && heard.gate.is_some() && heard.memory.is_some();
-            (up && self.peer.commands_are_heard()).then_some(())
+        self.peer.wait_for("odometry, LTP, the first memory and the gate", limit, |heard| {
+            let perceives = heard.path.len() > 5 && !heard.restored.is_empty() && heard.bridge.is_some();
+            let remembers = heard.memory.as_ref().is_some_and(|memory| memory.records > 0);
+            (perceives && remembers && heard.gate.is_some() && self.peer.commands_are_heard()).then_some(())
         })
     }
 
@@ -133,7 +136,7 @@ impl Day {
         for (number, place) in places.iter().enumerate() {
             self.drive_to(place.pose)?;
             let (scan, at) = self.look()?;
-            let memories = self.peer.heard().observations.len();
+            let memories = self.peer.heard().memory.as_ref().map_or(0, |memory| memory.records);
             progress(format!(
                 "{:5.1} s  tour {}/{}: {:<14} {memories:3} memories",
                 self.began.elapsed().as_secs_f64(),
@@ -295,6 +298,20 @@ impl Day {
         Ok(())
     }
 
+    /// Holds the memories kept against those that the bridge published.
+    fn account_for_memories(&mut self) -> Result<(), DemoError> {
+        let (memories, published) = self.peer.memories()?;
+        let kept = memories.len();
+        self.claims.push(claim(
+            "Memories kept",
+            format!("{kept}"),
+            format!("all {published} published"),
+            kept > 0 && kept as u64 == published,
+        ));
+        self.memories = memories;
+        Ok(())
+    }
+
     /// Holds the journal against what was sent and what the gate counted.
     fn account(&mut self, gate: &GateState, folder: &Path) -> Result<(), DemoError> {
         let account = journal::account(folder)?;
@@ -335,13 +352,6 @@ impl Day {
             format!("more than its radius, {radius} m"),
             clearance > radius,
         )];
-        let (kept, observed) = (heard.memory.as_ref().map_or(0, |m| m.records), heard.observations.len());
-        claims.push(claim(
-            "Memories kept",
-            format!("{kept}"),
-            format!("all {observed} observed"),
-            observed > 0 && kept as usize == observed,
-        ));
         let profile = Profile::Standard;
         for (name, kind, samples) in [
             ("LTP, scan to restored scan, p99", MessageKind::Ltp, &heard.ltp),
@@ -364,7 +374,7 @@ impl Day {
             .walls()
             .iter()
             .map(|wall| [Point { x: wall.a.x, y: wall.a.y }, Point { x: wall.b.x, y: wall.b.y }]);
-        let memories = heard.observations.iter().enumerate().map(|(number, record)| Memory {
+        let memories = self.memories.iter().enumerate().map(|(number, record)| Memory {
             at: drawn(&planar(&record.pose)),
             label: format!("memory {}", number + 1),
         });
@@ -384,7 +394,7 @@ impl Day {
             facts: vec![
                 fact("duration", format!("{:.0} s", self.began.elapsed().as_secs_f64())),
                 fact("scans through LTP", heard.restored.len().to_string()),
-                fact("memories", heard.observations.len().to_string()),
+                fact("memories", self.memories.len().to_string()),
                 fact("actions", self.goals.to_string()),
             ],
             map,

@@ -11,7 +11,7 @@ use ecps_perception::embed;
 use ecps_perception::node::SensorRos;
 use ecps_perception::scan_match::{ScanPoints, Thresholds, match_scans};
 use ecps_ros::r2r::WrappedTypesupport;
-use ecps_ros::r2r::ecps_msgs::msg::MemoryHit;
+use ecps_ros::r2r::ecps_msgs::msg::{MemoryHit, MemoryRecord};
 use ecps_ros::r2r::ecps_msgs::srv::QueryMemory;
 use ecps_ros::r2r::sensor_msgs::msg::LaserScan;
 use nalgebra::Isometry2;
@@ -21,21 +21,40 @@ use super::office::{fact, stage};
 use super::{DemoError, claim, progress, stack};
 use crate::bag::Bag;
 use crate::launch::Plan;
-use crate::play::Pace;
+use crate::play::{Pace, Player};
 use crate::report::{FloorMap, Memory, Path as DrawnPath, Point, Recall, RecallVerdict, Report};
 
 const NAMESPACE: &str = "/recording";
+/// What the recording must have.
+const SCAN: &str = "/scan";
+const ODOM: &str = "/odom";
+/// How long the nodes may take to be up.
+const START: Duration = Duration::from_secs(30);
 /// Seconds of the recording per second.
 const RATE: f64 = 6.0;
 /// A place seen again sooner than this is no revisit.
 const APART_NS: i64 = 30_000_000_000;
 /// Every how many scans the memory is asked.
 const ASK_EVERY: usize = 5;
-/// Scans that may be under way: the recording waits for the stack, so that a slow machine loses none.
-const UNDER_WAY: usize = 20;
+/// Scans that may be under way: the recording waits for the stack, so that a slow machine loses none. Fewer than the
+/// shortest queue on the way holds.
+const UNDER_WAY: usize = 8;
+/// How long one of them may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Least similarity of a revisit, and how many like it are looked at.
 const MIN_SIM: f32 = 0.8;
 const CANDIDATES: u32 = 5;
+
+/// What came of playing the recording, by the scans' stamps.
+struct Played {
+    began: Instant,
+    sent: BTreeMap<i64, Vec<u8>>,
+    restored: BTreeMap<i64, LaserScan>,
+    memories: BTreeMap<i64, MemoryRecord>,
+    /// Memories that the memory keeps, and that the bridge published.
+    kept: u64,
+    published: u64,
+}
 
 /// What became of the recognised revisits.
 #[derive(Default)]
@@ -48,38 +67,59 @@ struct Revisits {
 pub(super) fn run(bag: &Path, run: &Path) -> Result<Report, DemoError> {
     println!("The demo on a recording: {}", bag.display());
     let database = format!("database:={}", run.join("memory.db").display());
-    let nodes = [("mep_server", database.as_str()), ("ltp_bridge", "scan.remember_distance:=0.0")];
+    let parameters = [
+        ("mep_server", database.as_str()),
+        ("ltp_bridge", "scan.remember_distance:=0.0"),
+        ("ltp_bridge", "scan.reliability:=reliable"),
+    ];
     let mut processes = Vec::new();
     for file in ["ltp_bridge.launch.xml", "mep_server.launch.xml"] {
-        processes.extend(stack::shipped(file, &[("namespace", NAMESPACE)], &nodes)?.processes);
+        processes.extend(stack::shipped(file, &[("namespace", NAMESPACE)], &parameters)?.processes);
     }
     let mut supervisor = stack::start(Plan { processes }, run)?;
     let peer = Peer::start(NAMESPACE, false, Some(bag))?;
-    progress("waiting for the nodes");
     let player = peer.player().ok_or_else(|| DemoError::Missing("the bag has no player".into()))?;
-    peer.wait_for("memory and LTP", Duration::from_secs(30), |heard| {
-        let heard_of = player.subscribers("/scan") >= 2 && player.subscribers("/odom") >= 2;
-        (heard.memory.is_some() && heard.bridge.is_some() && heard_of).then_some(())
-    })?;
-
-    let began = Instant::now();
-    let sent = play(bag, &peer)?;
-    let total = sent.len();
-    peer.wait_for("the last memory", Duration::from_secs(20), |heard| {
-        let kept = heard.memory.as_ref().map_or(0, |stats| stats.records as usize);
-        (kept >= total && heard.restored.len() >= total).then_some(())
-    })?;
-    progress(format!("{total} scans played in {:.0} s; asking for revisits", began.elapsed().as_secs_f64()));
-
-    let identical = {
-        let heard = peer.heard();
-        let same = |scan: &&LaserScan| sent.get(&stamp(scan).0).is_some_and(|cdr| same_bytes(scan, cdr));
-        heard.restored.iter().filter(same).count()
-    };
-    let kept = peer.heard().memory.as_ref().map_or(0, |stats| stats.records);
-    let revisits = find_revisits(&peer)?;
+    wait_until_up(bag, player, &peer)?;
+    let played = play(bag, player, &peer)?;
+    progress(format!(
+        "{} scans played in {:.0} s; asking for revisits",
+        played.sent.len(),
+        played.began.elapsed().as_secs_f64()
+    ));
+    let revisits = find_revisits(&played, &peer)?;
     supervisor.shutdown();
-    Ok(report(&peer, began, total, identical, kept, revisits))
+    Ok(report(&played, &revisits, &peer))
+}
+
+/// Publishes how the recording begins, again and again, until its first scan is restored and remembered: then all of
+/// the nodes have found each other.
+fn wait_until_up(bag: &Path, player: &Player, peer: &Peer) -> Result<(), DemoError> {
+    progress("waiting for the nodes");
+    if let Some(missing) = [SCAN, ODOM].into_iter().find(|topic| !player.has(topic)) {
+        return Err(DemoError::Missing(format!("bag {}: it has no messages on {missing}", bag.display())));
+    }
+    let mut beginning = BTreeMap::new();
+    for message in Bag::open(bag)? {
+        let message = message?;
+        let is_scan = message.topic.name == SCAN;
+        beginning.insert(message.topic.name.clone(), message);
+        if is_scan {
+            break;
+        }
+    }
+    let deadline = Instant::now() + START;
+    while Instant::now() < deadline {
+        beginning.values().try_for_each(|message| player.publish(message))?;
+        let up = peer.wait_for("the first scan to be remembered", Duration::from_secs(1), |heard| {
+            let remembers = heard.memory.as_ref().is_some_and(|memory| memory.records > 0);
+            let perceives = !heard.restored.is_empty() && heard.bridge.is_some();
+            (remembers && perceives && player.subscribers(ODOM) >= 2).then_some(())
+        });
+        if up.is_ok() {
+            return Ok(());
+        }
+    }
+    Err(DemoError::Missing(format!("the nodes have not remembered the first scan within {START:?}")))
 }
 
 fn stamp(scan: &LaserScan) -> Stamp {
@@ -95,42 +135,54 @@ fn same_bytes(scan: &LaserScan, recorded: &[u8]) -> bool {
     })
 }
 
-/// Plays the bag; the recorded scans by their stamps.
-fn play(bag: &Path, peer: &Peer) -> Result<BTreeMap<i64, Vec<u8>>, DemoError> {
-    let player = peer.player().ok_or_else(|| DemoError::Missing("the bag has no player".into()))?;
+/// Plays the bag, and waits until all of it has arrived.
+fn play(bag: &Path, player: &Player, peer: &Peer) -> Result<Played, DemoError> {
+    let began = Instant::now();
+    let before = peer.heard().restored.len();
     let mut pace = Pace::new(RATE);
     let mut sent = BTreeMap::new();
+    let mut last = 0;
     for message in Bag::open(bag)? {
         let message = message?;
         pace.wait(message.log_time_ns);
         player.publish(&message)?;
-        if message.topic.name == "/scan" {
+        if message.topic.name == SCAN {
             let scan = LaserScan::from_serialized_bytes(&message.cdr)
                 .map_err(|e| DemoError::Missing(format!("{}: a scan cannot be read: {e}", bag.display())))?;
-            sent.insert(stamp(&scan).0, message.cdr);
-            let behind = sent.len().saturating_sub(UNDER_WAY);
-            peer.wait_for("restored scans", Duration::from_secs(10), |heard| {
-                (heard.restored.len() >= behind).then_some(())
-            })?;
+            last = stamp(&scan).0;
+            sent.insert(last, message.cdr);
+            let behind = (before + sent.len()).saturating_sub(UNDER_WAY);
+            peer.wait_for("restored scans", PATIENCE, |heard| (heard.restored.len() >= behind).then_some(()))?;
             if sent.len() % 500 == 0 {
-                progress(format!("{} scans, {} memories", sent.len(), peer.heard().observations.len()));
+                let memories = peer.heard().memory.as_ref().map_or(0, |memory| memory.records);
+                progress(format!("{} scans, {memories} memories", sent.len()));
             }
         }
     }
-    Ok(sent)
+    peer.wait_for("the last restored scan", PATIENCE, |heard| {
+        heard.restored.iter().rev().any(|scan| stamp(scan).0 == last).then_some(())
+    })?;
+    let (memories, published) = peer.memories()?;
+    Ok(Played {
+        began,
+        sent,
+        restored: peer.heard().restored.iter().map(|scan| (stamp(scan).0, scan.clone())).collect(),
+        kept: memories.len() as u64,
+        memories: memories.into_iter().map(|record| (ecps_ros::stamp(&record.header.stamp).0, record)).collect(),
+        published,
+    })
 }
 
 /// Asks with every few scans for places like it at least 30 s before, and matches the two scans.
-fn find_revisits(peer: &Peer) -> Result<Revisits, DemoError> {
-    let (scans, poses) = {
-        let heard = peer.heard();
-        let scans: BTreeMap<i64, LaserScan> = heard.restored.iter().map(|scan| (stamp(scan).0, scan.clone())).collect();
-        let poses: BTreeMap<i64, Isometry2<f64>> =
-            heard.observations.iter().map(|r| (ecps_ros::stamp(&r.header.stamp).0, planar(&r.pose))).collect();
-        (scans, poses)
-    };
+fn find_revisits(played: &Played, peer: &Peer) -> Result<Revisits, DemoError> {
+    let scans = &played.restored;
+    let first = scans.keys().next().copied().unwrap_or_default();
     let mut revisits = Revisits::default();
     for (time, scan) in scans.iter().step_by(ASK_EVERY) {
+        // Not the first scan, which was remembered as often as it took the nodes to start.
+        if time - APART_NS <= first {
+            continue;
+        }
         let plain = scan.clone().into_plain();
         let embedding = embed::scan::describe(&plain).map_err(|e| DemoError::Missing(e.to_string()))?;
         let (hits, took) = peer.query(QueryMemory::Request {
@@ -138,8 +190,8 @@ fn find_revisits(peer: &Peer) -> Result<Revisits, DemoError> {
             model_id: embed::scan::MODEL_ID.into(),
             k: CANDIDATES,
             min_sim: MIN_SIM,
-            // A time of zero would leave the end open; nothing was that early.
-            not_after: ecps_ros::time(Stamp((time - APART_NS).max(1))),
+            not_before: ecps_ros::time(Stamp(first + 1)),
+            not_after: ecps_ros::time(Stamp(time - APART_NS)),
             ..QueryMemory::Request::default()
         })?;
         revisits.queries.push(took);
@@ -154,12 +206,12 @@ fn find_revisits(peer: &Peer) -> Result<Revisits, DemoError> {
             Some(_) => RecallVerdict::Confirmed,
             None => RecallVerdict::Refuted,
         };
-        let Some(here) = poses.get(time) else { continue };
+        let Some(here) = played.memories.get(time).map(|record| planar(&record.pose)) else { continue };
         if confirmed.is_some() {
             revisits.similarities.push(similarity);
         }
         let found_at = point(&planar(&hit.record.pose));
-        revisits.recalls.push(Recall { asked_at: point(here), found_at, similarity, verdict });
+        revisits.recalls.push(Recall { asked_at: point(&here), found_at, similarity, verdict });
     }
     Ok(revisits)
 }
@@ -173,8 +225,13 @@ fn is_same_place(reference: &ecps_perception::sensor::LaserScan, query: &ecps_pe
     match_scans(&reference, &query).is_ok_and(|found| found.confirm(&Thresholds::default()).is_ok())
 }
 
-fn report(peer: &Peer, began: Instant, total: usize, identical: usize, kept: u64, revisits: Revisits) -> Report {
+fn report(played: &Played, revisits: &Revisits, peer: &Peer) -> Report {
     let heard = peer.heard();
+    let total = played.sent.len();
+    let same = |(stamp, cdr): &(&i64, &Vec<u8>)| played.restored.get(stamp).is_some_and(|scan| same_bytes(scan, cdr));
+    let identical = played.sent.iter().filter(same).count();
+    let remembered = played.sent.keys().filter(|stamp| played.memories.contains_key(stamp)).count();
+    let (kept, published) = (played.kept, played.published);
     let asked = revisits.queries.len();
     let recognised = revisits.recalls.len();
     let confirmed = revisits.similarities.len();
@@ -192,7 +249,8 @@ fn report(peer: &Peer, began: Instant, total: usize, identical: usize, kept: u64
             "all",
             identical == total && total > 0,
         ),
-        claim("Scans remembered", format!("{kept}"), format!("all {total}"), kept as usize == total),
+        claim("Scans remembered", format!("{remembered} of {total}"), "all", remembered == total),
+        claim("Memories kept", format!("{kept}"), format!("all {published} published"), kept == published),
         claim(
             "Revisits recognised, 30 s or more apart",
             format!("{recognised} of {asked} asked; {confirmed} confirmed by scan matching"),
@@ -213,16 +271,16 @@ fn report(peer: &Peer, began: Instant, total: usize, identical: usize, kept: u64
             query <= budget(MessageKind::MepQuery),
         ),
     ];
-    let memories = heard
-        .observations
-        .iter()
+    let memories = played
+        .memories
+        .values()
         .step_by(10)
         .map(|record| Memory { at: point(&planar(&record.pose)), label: format!("{} s", record.header.stamp.sec) });
     Report {
         title: "ECPS on a real robot's recording".into(),
         subtitle: format!("{total} scans, raw odometry (it drifts, so revisits are confirmed by matching scans)"),
         facts: vec![
-            fact("duration", format!("{:.0} s", began.elapsed().as_secs_f64())),
+            fact("duration", format!("{:.0} s", played.began.elapsed().as_secs_f64())),
             fact("scans", total.to_string()),
             fact("revisits confirmed", confirmed.to_string()),
             fact("revisits refuted", (recognised - confirmed).to_string()),
@@ -235,7 +293,7 @@ fn report(peer: &Peer, began: Instant, total: usize, identical: usize, kept: u64
                 points: heard.path.iter().map(|(_, pose)| point(pose)).collect(),
             }],
             memories: memories.collect(),
-            recalls: revisits.recalls,
+            recalls: revisits.recalls.clone(),
             refusals: Vec::new(),
         },
         stages: vec![

@@ -172,7 +172,8 @@ impl<M: SensorRos + Message> Work<M> {
         }
     }
 
-    /// Publishes a memory of the tensor, unless the robot has hardly moved since the last.
+    /// Publishes a memory of the tensor, unless the robot has hardly moved since the last or nobody keeps memories: a
+    /// place that no memory heard of is still to be remembered.
     fn remember(&mut self, tensor: &Tensor) -> Result<(), String> {
         let (model_id, describe): (&str, Describe) = match self.encoder {
             Encoder::None => return Ok(()),
@@ -185,6 +186,9 @@ impl<M: SensorRos + Message> Work<M> {
                 embed::image::describe(&image).map_err(|e| e.to_string())
             }),
         };
+        if self.outputs.observations.subscribers() == 0 {
+            return Ok(());
+        }
         let place = self.poses.lock().unwrap_or_else(PoisonError::into_inner).at(tensor.stamp());
         if let (Some(place), Some(last)) = (&place, &self.remembered_at)
             && (place.pose.translation.vector - last.translation.vector).norm() < self.remember_distance
@@ -196,6 +200,7 @@ impl<M: SensorRos + Message> Work<M> {
         let mut record = convert::record(tensor, place, model_id, embedding);
         record.robot.clone_from(&self.robot);
         record.topic.clone_from(&self.topic);
+        self.statistics().remembered();
         self.outputs.observations.publish(&record);
         Ok(())
     }

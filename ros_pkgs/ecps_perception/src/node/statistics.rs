@@ -47,6 +47,11 @@ impl Statistics {
         self.meter.record(from, now);
     }
 
+    /// A memory is published.
+    pub(crate) fn remembered(&mut self) {
+        self.counters.memories += 1;
+    }
+
     /// Something was refused.
     pub(crate) fn refused(&mut self, reason: &dyn std::fmt::Display) {
         self.counters.refused += 1;
