@@ -15,12 +15,13 @@ use std::time::Duration;
 
 use ecps_core::budget::{MessageKind, Profile};
 use ecps_core::bus::{Overflow, TelemetryLane};
-use ecps_core::clock::{RosClock, SteadyClock, SystemSteady};
+use ecps_core::clock::RosClock;
 use ecps_ros::r2r::ecps_msgs::msg::{LtpAck, LtpChunk, LtpFrame, LtpStats, MemoryRecord, Tensor};
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
 use ecps_ros::r2r::{sensor_msgs, std_msgs};
 use ecps_ros::{
-    BudgetEvents, Managed, Message, Node, NodeClock, ParameterError, Parameters, Publisher, Spec, StartError, qos,
+    BudgetEvents, Managed, Message, Node, NodeClock, ParameterError, Parameters, Publisher, Queue, Spec, StartError,
+    qos,
 };
 
 pub use self::convert::SensorRos;
@@ -28,13 +29,15 @@ pub use self::convert::SensorRos;
 use crate::chunks::MaxFrame;
 use crate::codec::Level;
 use crate::node::receiving::{Arrived, Encoder, Outputs, Receiver};
-use crate::node::sending::Sender;
+use crate::node::sending::{Sender, Sending};
 use crate::node::statistics::Statistics;
 use crate::poses::Poses;
 use crate::reassembly::{Bounds, Reassembler, Source};
 
 /// Messages waiting for the thread that works on them; older ones make way and are counted.
 const QUEUE: usize = 64;
+/// Sensor messages waiting to be sent.
+const WAITING: usize = 16;
 
 const TYPES: [&str; 4] = [
     "sensor_msgs/msg/LaserScan",
@@ -115,7 +118,8 @@ pub struct Bridge {
 struct Stream {
     statistics: Arc<Mutex<Statistics>>,
     arrivals: TelemetryLane<Arrived>,
-    /// Kept for its thread.
+    /// Kept for their threads.
+    _sending: Option<Sending>,
     _receiver: Receiver,
 }
 
@@ -202,7 +206,7 @@ fn start_stream<M: SensorRos + Message>(node: &mut Node<Bridge>, context: Contex
     let encoder = Encoder::parse(&parameters.string(&key("encoder"))?, M::TYPE).map_err(StartError::layer)?;
     let remember_distance = parameters.double(&key("remember_distance"))?;
 
-    if !topic.is_empty() {
+    let sending = if !topic.is_empty() {
         let sender = Sender {
             name: name.to_owned(),
             level,
@@ -211,13 +215,15 @@ fn start_stream<M: SensorRos + Message>(node: &mut Node<Bridge>, context: Contex
             chunks: node.publisher::<LtpChunk>(&format!("~/{name}/chunks"), qos::reliable(1024))?,
             statistics: Arc::clone(&statistics),
         };
-        let lane = sender.start::<M>()?;
         let qos = match reliability.as_str() {
             "reliable" => qos::reliable(QUEUE),
             _ => qos::any_sensor(QUEUE),
         };
-        node.subscribe(&topic, qos, move |_, message: M| lane.offer((message, SystemSteady.now())))?;
-    }
+        // A fresher reading is worth more than an old one.
+        Some(sender.start::<M>(node.subscription(&topic, qos).queue(Queue::DropOldest(WAITING))?)?)
+    } else {
+        None
+    };
 
     let own_link = link.is_empty();
     let link = if own_link { format!("~/{name}") } else { link };
@@ -255,7 +261,9 @@ fn start_stream<M: SensorRos + Message>(node: &mut Node<Bridge>, context: Contex
     node.subscribe(&format!("{link}/chunks"), qos::reliable(1024), move |bridge: &mut Bridge, chunk: LtpChunk| {
         bridge.arrived(index, Arrived::Chunk(Box::new(chunk)));
     })?;
-    Ok(Stream { statistics, arrivals, _receiver: receiver })
+    let waiting = arrivals.clone();
+    node.note_queue(&format!("{link}/frames"), move || waiting.depth());
+    Ok(Stream { statistics, arrivals, _sending: sending, _receiver: receiver })
 }
 
 impl Bridge {

@@ -152,7 +152,10 @@ impl Diagnostics {
         let mut reports = vec![("node".to_owned(), self.node(parameters, stage, elapsed))];
         for (index, meter) in entities.meters.iter().enumerate() {
             let before = grown(&mut self.drops, index, meter.counters().dropped);
-            let report = stream(meter, now, before as f64 / elapsed, &limit);
+            let mut report = stream(meter, now, before as f64 / elapsed, &limit);
+            for (_, waiting) in entities.queues.iter().filter(|(topic, _)| topic == meter.topic()) {
+                report.add("waiting", waiting());
+            }
             reports.push((format!("stream {}", meter.topic()), report));
         }
         for (index, meter) in entities.budgets.iter().enumerate() {

@@ -80,7 +80,7 @@ pub use parameter::{Mutability, ParameterError, Parameters, Spec, Value};
 pub use process::{Process, run};
 pub use publisher::{CdrPublisher, Publisher};
 pub use service::Reply;
-pub use stream::{Liveliness, Missed, Queue, Stream, StreamCounters, StreamMeter};
+pub use stream::{Liveliness, Missed, Queue, Received, Stream, StreamCounters, StreamMeter};
 pub use subscription::Subscription;
 pub use validate::{FRAME_ID_BYTES, Validate, finite};
 

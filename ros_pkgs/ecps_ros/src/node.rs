@@ -108,6 +108,7 @@ pub(crate) struct Entities<S> {
     alarms: Vec<Box<dyn Alarm<S>>>,
     /// What diagnostics tell of.
     pub(crate) meters: Vec<StreamMeter>,
+    pub(crate) queues: Vec<(String, Box<dyn Fn() -> usize + Send>)>,
     pub(crate) budgets: Vec<BudgetMeter>,
     pub(crate) reports: Vec<(String, Describe<S>)>,
     /// Streams that other threads wait on.
@@ -120,6 +121,7 @@ impl<S> Default for Entities<S> {
             polls: Vec::new(),
             alarms: Vec::new(),
             meters: Vec::new(),
+            queues: Vec::new(),
             budgets: Vec::new(),
             reports: Vec::new(),
             ends: Vec::new(),
@@ -341,6 +343,11 @@ impl<S: 'static> Node<S> {
 
     pub(crate) fn when_it_ends(&mut self, end: impl FnOnce() + Send + 'static) {
         self.entities.ends.push(Box::new(end));
+    }
+
+    /// Shows the depth of a queue in the diagnostics, under its topic's name.
+    pub fn note_queue(&mut self, topic: &str, waiting: impl Fn() -> usize + Send + 'static) {
+        self.entities.queues.push((topic.to_owned(), Box::new(waiting)));
     }
 
     pub(crate) fn note_budget(&mut self, meter: BudgetMeter) {

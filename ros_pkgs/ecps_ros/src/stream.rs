@@ -10,7 +10,7 @@ use std::time::Duration;
 use ecps_core::clock::Steady;
 
 pub(crate) use queue::Lost;
-pub use queue::{Queue, Stream};
+pub use queue::{Queue, Received, Stream};
 pub(crate) use watch::{DeadlineWatch, LivelinessWatch};
 pub use watch::{Liveliness, Missed};
 

@@ -11,6 +11,8 @@ use crate::interface::Message;
 use crate::node::{Node, StartError};
 use crate::stream::{DeadlineWatch, Liveliness, LivelinessWatch, Lost, Missed, Queue, Stream, StreamMeter};
 
+type Refused<S> = Box<dyn FnMut(&mut S, usize) + Send>;
+
 /// Made by [`Node::subscription`]; ends in [`handle`](Subscription::handle), [`latest`](Subscription::latest) or
 /// [`queue`](Subscription::queue).
 pub struct Subscription<'n, S, T> {
@@ -19,13 +21,22 @@ pub struct Subscription<'n, S, T> {
     qos: QosProfile,
     meter: StreamMeter,
     watches: Vec<Box<dyn Alarm<S>>>,
+    refused: Option<Refused<S>>,
     message: PhantomData<T>,
 }
 
 impl<'n, S: 'static, T: Message> Subscription<'n, S, T> {
     pub(crate) fn new(node: &'n mut Node<S>, topic: &str, qos: QosProfile) -> Self {
         let meter = StreamMeter::new(topic);
-        Subscription { node, topic: topic.to_owned(), qos, meter, watches: Vec::new(), message: PhantomData }
+        Subscription {
+            node,
+            topic: topic.to_owned(),
+            qos,
+            meter,
+            watches: Vec::new(),
+            refused: None,
+            message: PhantomData,
+        }
     }
 
     /// Calls `missed` for each `period` of steady time in which no message came.
@@ -41,6 +52,13 @@ impl<'n, S: 'static, T: Message> Subscription<'n, S, T> {
     pub fn liveliness(mut self, lease: Duration, changed: impl FnMut(&mut S, Liveliness) + Send + 'static) -> Self {
         let watch = LivelinessWatch::new(lease, SystemSteady.now());
         self.watches.push(Box::new(Lease { watch, meter: self.meter.clone(), run: changed }));
+        self
+    }
+
+    /// Calls `refused` for each message that [`Queue::PushBack`] had no room for, with how many wait.
+    #[must_use]
+    pub fn refused(mut self, refused: impl FnMut(&mut S, usize) + Send + 'static) -> Self {
+        self.refused = Some(Box::new(refused));
         self
     }
 
@@ -60,19 +78,18 @@ impl<'n, S: 'static, T: Message> Subscription<'n, S, T> {
         })
     }
 
-    /// Queues messages for another thread. `refused` is called on the spin thread, once for each message that
-    /// [`Queue::PushBack`] had no room for, with how many wait.
-    pub fn queue(
-        self,
-        queue: Queue,
-        mut refused: impl FnMut(&mut S, usize) + Send + 'static,
-    ) -> Result<Stream<T>, StartError> {
+    /// Queues messages for another thread.
+    pub fn queue(mut self, queue: Queue) -> Result<Stream<T>, StartError> {
         let stream = Stream::new(queue, self.meter.clone());
-        let (offered, closed) = (stream.clone(), stream.clone());
+        let (offered, closed, shown) = (stream.clone(), stream.clone(), stream.clone());
         self.node.when_it_ends(move || closed.close());
+        self.node.note_queue(&self.topic, move || shown.waiting());
+        let mut refused = self.refused.take().filter(|_| matches!(queue, Queue::PushBack(_)));
         self.attach(move |state, batch, _| {
             for message in batch {
-                if offered.offer(message) == Lost::One && matches!(queue, Queue::PushBack(_)) {
+                if offered.offer(message) == Lost::One
+                    && let Some(refused) = &mut refused
+                {
                     refused(state, offered.waiting());
                 }
             }

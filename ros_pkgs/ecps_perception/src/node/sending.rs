@@ -2,11 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ecps_core::bus::{Overflow, TelemetryLane};
 use ecps_core::clock::Steady;
 use ecps_core::wire::proto;
 use ecps_ros::r2r::ecps_msgs::msg::{LtpChunk, LtpFrame};
-use ecps_ros::{Message, Publisher, StartError};
+use ecps_ros::{Message, Publisher, StartError, Stream};
 use prost::Message as _;
 
 use super::convert::{self, SensorRos};
@@ -14,9 +13,6 @@ use super::statistics::Statistics;
 use crate::chunks::{self, MaxFrame, Outgoing};
 use crate::codec::{self, Level};
 use crate::sensor::SensorMessage;
-
-/// Messages waiting to be sent. A fresher reading is worth more than an old one.
-const QUEUE: usize = 16;
 
 pub(crate) struct Sender {
     pub(crate) name: String,
@@ -27,19 +23,22 @@ pub(crate) struct Sender {
     pub(crate) statistics: Arc<Mutex<Statistics>>,
 }
 
-/// Offers messages to the sending thread, which ends when this is dropped.
-pub(crate) struct SendingLane<M>(TelemetryLane<(M, Steady)>, Option<std::thread::JoinHandle<()>>);
+/// The sending thread, which ends when this is dropped.
+pub(crate) struct Sending {
+    close: Box<dyn Fn() + Send>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
 
-impl<M> SendingLane<M> {
-    pub(crate) fn offer(&self, message: (M, Steady)) {
-        self.0.offer(message);
+impl std::fmt::Debug for Sending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sending").field("thread", &self.thread).finish_non_exhaustive()
     }
 }
 
-impl<M> Drop for SendingLane<M> {
+impl Drop for Sending {
     fn drop(&mut self) {
-        self.0.close();
-        if let Some(thread) = self.1.take()
+        (self.close)();
+        if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
             tracing::error!("a sending thread panicked");
@@ -48,21 +47,20 @@ impl<M> Drop for SendingLane<M> {
 }
 
 impl Sender {
-    pub(crate) fn start<M: SensorRos + Message>(self) -> Result<SendingLane<M>, StartError> {
-        let lane = TelemetryLane::new(QUEUE, Overflow::DropOldest);
-        let source = lane.clone();
+    pub(crate) fn start<M: SensorRos + Message>(self, messages: Stream<M>) -> Result<Sending, StartError> {
+        let closing = messages.clone();
         let run = move || {
             let mut sequence = 0_u32;
-            while let Some((message, arrival)) = source.take(None) {
+            while let Some(received) = messages.take(None) {
                 sequence = sequence.wrapping_add(1);
-                if let Err(reason) = self.send::<M>(message, arrival, sequence) {
+                if let Err(reason) = self.send::<M>(received.message, received.arrival, sequence) {
                     self.statistics().not_sent(&reason);
                 }
-                self.statistics().set_dropped_before_sending(source.counters().dropped);
+                self.statistics().set_dropped_before_sending(messages.meter().counters().dropped);
             }
         };
         let thread = std::thread::Builder::new().name("ltp_send".into()).spawn(run).map_err(StartError::layer)?;
-        Ok(SendingLane(lane, Some(thread)))
+        Ok(Sending { close: Box::new(move || closing.close()), thread: Some(thread) })
     }
 
     fn statistics(&self) -> std::sync::MutexGuard<'_, Statistics> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ecps_core::bus::{Overflow, TelemetryLane};
+use ecps_core::clock::{Steady, SteadyClock, SystemSteady};
 
 use super::StreamMeter;
 
@@ -27,11 +28,27 @@ impl Queue {
     }
 }
 
-/// Messages of a topic, for a thread other than the spin thread. Ends when its node does. Clones share the queue.
-#[derive(Debug, Clone)]
+/// A message, and when the spin thread took it in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received<T> {
+    /// The message.
+    pub message: T,
+    /// When it came.
+    pub arrival: Steady,
+}
+
+/// Messages of a topic, for a thread other than the spin thread. Ends when its node does, or when it is closed.
+#[derive(Debug)]
 pub struct Stream<T> {
-    lane: TelemetryLane<T>,
+    lane: TelemetryLane<Received<T>>,
     meter: StreamMeter,
+}
+
+/// Clones share the queue.
+impl<T> Clone for Stream<T> {
+    fn clone(&self) -> Self {
+        Stream { lane: self.lane.clone(), meter: self.meter.clone() }
+    }
 }
 
 impl<T> Stream<T> {
@@ -41,7 +58,7 @@ impl<T> Stream<T> {
 
     /// The oldest message that waits, or the next one within `limit` (for ever when none). `None`: the time has passed,
     /// or the stream has ended.
-    pub fn take(&self, limit: Option<Duration>) -> Option<T> {
+    pub fn take(&self, limit: Option<Duration>) -> Option<Received<T>> {
         self.lane.take(limit)
     }
 
@@ -58,7 +75,7 @@ impl<T> Stream<T> {
     /// Puts a message in; whether it or another was lost for it.
     pub(crate) fn offer(&self, message: T) -> Lost {
         let before = self.lane.counters().dropped;
-        self.lane.offer(message);
+        self.lane.offer(Received { message, arrival: SystemSteady.now() });
         if self.lane.counters().dropped == before {
             return Lost::None;
         }
@@ -66,7 +83,8 @@ impl<T> Stream<T> {
         Lost::One
     }
 
-    pub(crate) fn close(&self) {
+    /// Ends the stream for whoever waits on it.
+    pub fn close(&self) {
         self.lane.close();
     }
 }
@@ -94,7 +112,8 @@ mod tests {
             let lost = (1..=5).filter(|number| stream.offer(*number) == Lost::One).count() as u64;
             assert_eq!((lost, stream.meter().counters().dropped), (dropped, dropped), "{queue:?}");
             assert_eq!(stream.waiting(), kept.len());
-            let taken: Vec<i32> = std::iter::from_fn(|| stream.take(Some(Duration::ZERO))).collect();
+            let taken = std::iter::from_fn(|| stream.take(Some(Duration::ZERO)));
+            let taken: Vec<i32> = taken.map(|received| received.message).collect();
             assert_eq!(taken, kept, "{queue:?}");
         }
     }
