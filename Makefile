@@ -20,9 +20,9 @@ lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-# Measures, beside peers, and appends to benches/RESULTS.md. BENCH=name runs one of eap, memory, perception, end_to_end.
+# Measures, beside peers, and appends to benches/RESULTS.md. BENCH=name runs one of node, eap, memory, perception, end_to_end.
 bench: setup
-	@cargo build
+	@cargo build --workspace --bins --examples
 	@cargo bench --quiet --workspace --profile dev --bench figures -- $(BENCH)
 
 # The same tests with campaigns at full length; appends what ran to benches/RESULTS.md.

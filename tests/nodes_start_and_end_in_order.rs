@@ -19,6 +19,22 @@ fn each_node_starts_with_its_configuration_file_which_is_what_it_prints() {
 }
 
 #[test]
+fn the_documented_parameters_are_those_that_the_nodes_print() {
+    let ros = Ros::new();
+    let page = std::fs::read_to_string(root().join("docs/parameters.md")).unwrap();
+    let documented: Vec<&str> = page.lines().skip_while(|line| !line.starts_with("## ")).collect();
+    let printed: Vec<String> = NODES
+        .iter()
+        .flat_map(|name| {
+            let output = ros.program(name, &["--print-parameters"]).finish(SOON);
+            output.assert_success();
+            output.stdout
+        })
+        .collect();
+    assert_eq!(documented, printed, "docs/parameters.md: replace its tables by what --print-parameters prints");
+}
+
+#[test]
 fn ctrl_c_and_sigterm_end_each_node_with_code_0() {
     for name in NODES {
         let ros = Ros::new();

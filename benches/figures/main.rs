@@ -15,6 +15,7 @@
 mod eap;
 mod end_to_end;
 mod memory;
+mod node;
 mod peers;
 mod perception;
 mod support;
@@ -34,7 +35,8 @@ struct Bench {
     measure: fn() -> Section,
 }
 
-const BENCHES: [Bench; 4] = [
+const BENCHES: [Bench; 5] = [
+    Bench { name: "node", stage: node::stage, measure: node::measure },
     Bench { name: "eap", stage: eap::stage, measure: eap::measure },
     Bench { name: "memory", stage: memory::stage, measure: memory::measure },
     Bench { name: "perception", stage: perception::stage, measure: perception::measure },

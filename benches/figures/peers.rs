@@ -32,6 +32,7 @@ pub(crate) fn run(arguments: &[&str]) {
     let mut node = Node::create(Context::create().unwrap(), "peer", "").unwrap();
     match arguments {
         ["relay-twist", from, to] => relay::<Twist>(node, from, to, qos::command()),
+        ["relay-number", from, to] => relay::<Float64>(node, from, to, qos::default()),
         ["relay-scan", from, to] => relay::<LaserScan>(node, from, to, qos::reliable(64)),
         ["sink-scan", from, latency] => {
             let mut scans = node.subscribe::<LaserScan>(from, qos::any_sensor(64)).unwrap();

@@ -100,6 +100,8 @@ pub(crate) struct Diagnostics {
     clock: NodeClock,
     last: Steady,
     spins: u64,
+    /// Processor time of the process at the last publication.
+    processor: Duration,
     /// Drops of each stream and violations of each budget at the last publication.
     drops: Vec<u64>,
     violations: Vec<u64>,
@@ -118,6 +120,7 @@ impl Diagnostics {
             clock,
             last: SystemSteady.now(),
             spins: 0,
+            processor: processor_time(),
             drops: Vec::new(),
             violations: Vec::new(),
         })
@@ -172,6 +175,7 @@ impl Diagnostics {
         self.publisher.publish(&message);
         self.last = now;
         self.spins = 0;
+        self.processor = processor_time();
     }
 
     fn node(&self, parameters: &Parameters, stage: &str, elapsed: f64) -> Report {
@@ -184,6 +188,8 @@ impl Diagnostics {
             }
             report.add("memory (MiB)", used);
         }
+        let busy = processor_time().saturating_sub(self.processor).as_secs_f64();
+        report.add("processor (% of a core)", format!("{:.2}", 100.0 * busy / elapsed));
         report.add("state", stage);
         report.add("spins (1/s)", format!("{:.1}", self.spins as f64 / elapsed));
         report
@@ -235,4 +241,10 @@ fn budget(meter: &BudgetMeter, violation_rate: f64, limit: &impl Fn(&str) -> f64
 fn resident_bytes() -> Option<u64> {
     let pages = std::fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse::<u64>().ok()?;
     Some(pages * rustix::param::page_size() as u64)
+}
+
+/// Processor time that the process has used.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
