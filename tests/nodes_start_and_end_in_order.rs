@@ -39,7 +39,9 @@ fn ctrl_c_and_sigterm_end_each_node_with_code_0() {
     for name in NODES {
         let ros = Ros::new();
         ros.node(name, &[]).interrupt().assert_success();
-        let output = ros.node(name, &["-r", "__ns:=/robot7", "-r", &format!("__node:={name}")]).terminate();
+        // The command line of `ros2 launch`.
+        let launched = ["--log-level", "info", "--ros-args", "-r", &format!("__node:={name}"), "-r", "__ns:=/robot7"];
+        let output = ros.node(name, &launched).terminate();
         output.assert_success();
         let said = output.stderr.join("\n");
         assert!(said.contains(&format!("/robot7/{name} is up")), "{said}");

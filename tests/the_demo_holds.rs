@@ -24,7 +24,7 @@ fn demo(report: &Path, arguments: &[&str]) -> String {
 fn the_simulated_robot_perceives_remembers_recalls_and_moves_under_guard() {
     let folder = tempfile::tempdir().unwrap();
     let said = demo(folder.path(), &[]);
-    assert!(said.contains("13 of 13 claims hold"), "{said}");
+    assert!(said.contains("11 of 11 claims hold"), "{said}");
     let page = std::fs::read_to_string(folder.path().join("index.html")).unwrap();
     assert!(page.contains("Rogue commands refused"));
     assert!(!page.contains("src=") && !page.contains("href=\"http"), "the report loads something from elsewhere");
@@ -43,6 +43,6 @@ fn a_real_robots_recording_is_restored_remembered_and_its_revisits_recognised() 
     }
     let folder = tempfile::tempdir().unwrap();
     let said = demo(folder.path(), &["--bag", bag.to_str().unwrap()]);
-    assert!(said.contains("7 of 7 claims hold"), "{said}");
-    assert!(said.contains("2726 of 2726"), "{said}");
+    assert!(said.contains("5 of 5 claims hold"), "{said}");
+    assert_eq!(said.matches("2726 of 2726").count(), 2, "restored, remembered: {said}");
 }

@@ -143,10 +143,12 @@ impl Args {
                 continue;
             }
             while let Some(flag) = arguments.next() {
-                if flag == "--" {
-                    break;
+                match flag.as_str() {
+                    "--" => break,
+                    // Harmless, as in rcl: `ros2 launch` says it once for ros_args and once more for all the rest.
+                    "--ros-args" => {}
+                    _ => parsed.ros_flag(flag, &mut arguments)?,
                 }
-                parsed.ros_flag(flag, &mut arguments)?;
             }
         }
         Ok(parsed)
@@ -400,6 +402,13 @@ mod tests {
         assert_eq!(args.user, ["left"]);
         let other = args.overrides("/robot/other").unwrap();
         assert_eq!((other["a"].value.clone(), other["a"].scope), (Value::Integer(1), Scope::Shared));
+    }
+
+    #[test]
+    fn what_ros2_launch_hands_over_is_read() {
+        let args = ["--ros-args", "--log-level", "info", "--ros-args", "-r", "__node:=gate", "-r", "__ns:=/robot1"];
+        let args = parse(&args).unwrap();
+        assert_eq!((args.fully_qualified_name("eap_executor").as_str(), args.user.len()), ("/robot1/gate", 0));
     }
 
     #[test]

@@ -143,13 +143,14 @@ impl<S> Drop for Entities<S> {
 
 /// A ROS node with callbacks on a state `S`.
 pub struct Node<S> {
+    // Before the ROS node, whose publishers it uses to the last.
+    base: Base<S>,
     ros: r2r::Node,
     default_name: String,
     fully_qualified_name: String,
     args: Args,
     clock: NodeClock,
     core: Core<S>,
-    base: Base<S>,
     log: NodeLog,
     entities: Entities<S>,
     /// Whether anything was made for the layer since the node was made.

@@ -168,6 +168,8 @@ impl Peer {
             id: "/ecps_demo".into(),
             sequence: self.requests.fetch_add(1, Ordering::Relaxed),
             stamp: ecps_ros::time(self.clock.now()),
+            // As long as the answer is waited for.
+            lifetime: ecps_ros::r2r::builtin_interfaces::msg::Duration { sec: PATIENCE.as_secs() as i32, nanosec: 0 },
             ..Caller::default()
         }
     }

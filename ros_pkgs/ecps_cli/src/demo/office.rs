@@ -16,7 +16,7 @@ use ecps_sim::tour::Tour;
 use nalgebra::{Isometry2, Point2};
 
 use super::node::{Peer, Sample, planar};
-use super::{DemoError, claim, journal, progress, stack};
+use super::{DemoError, claim, journal, measured, progress, stack};
 use crate::report::{
     Claim, Fact, FloorMap, Latency, Memory, Path as DrawnPath, Point, Recall, RecallVerdict, Refusal, Report, Stage,
 };
@@ -25,6 +25,8 @@ const NAMESPACE: &str = "/robot1";
 const FRAME: &str = "robot1/odom";
 /// How near a recalled place must be to where its scan was taken.
 const FOUND_WITHIN_M: f64 = 1.0;
+/// How long anything may take that should be there at once, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Rogue commands of each kind.
 const ROGUE: u64 = 20;
 
@@ -124,7 +126,7 @@ impl Day {
     /// The next scan that comes out of LTP, and where the robot stands.
     fn look(&self) -> Result<(LaserScan, Isometry2<f64>), DemoError> {
         let before = self.peer.heard().restored.len();
-        let scan = self.peer.wait_for("a fresh scan", Duration::from_secs(5), |heard| {
+        let scan = self.peer.wait_for("a fresh scan", PATIENCE, |heard| {
             (heard.restored.len() > before + 1).then(|| heard.restored.last().cloned()).flatten()
         })?;
         Ok((scan, self.here()?))
@@ -231,34 +233,38 @@ impl Day {
     fn last_gate_state(&self) -> Result<GateState, DemoError> {
         // One period of the state topic, so that the last counts are in it.
         let seen = self.peer.heard().gate.as_ref().map(|gate| gate.header.stamp.clone());
-        self.peer.wait_for("the gate's state", Duration::from_secs(5), |heard| {
+        self.peer.wait_for("the gate's state", PATIENCE, |heard| {
             heard.gate.clone().filter(|gate| Some(&gate.header.stamp) != seen.as_ref())
         })
     }
 
     fn withstand_a_rogue(&mut self) -> Result<(), DemoError> {
         progress("a rogue publisher: 10 m/s, NaN, stale stamps");
+        self.peer.wait_for("the robot to stand", PATIENCE, |heard| {
+            let (_, now) = heard.path.last()?;
+            // 0.2 s without motion.
+            let mut before = heard.path.iter().rev().take(10);
+            before.all(|(_, pose)| (pose.translation.vector - now.translation.vector).norm() < 1e-6).then_some(())
+        })?;
         let (before, from) = (self.last_gate_state()?, self.here()?);
         let quiet_from = self.peer.heard().commands.len();
         for round in 1..=ROGUE {
             self.peer.command(10.0, 0.0, Duration::ZERO);
             self.peer.command(f64::NAN, 0.0, Duration::ZERO);
             self.peer.command(0.3, 0.0, Duration::from_secs(5));
-            let limit = Duration::from_secs(5);
-            self.peer.wait_for("the refusal of rogue commands", limit, |heard| {
+            self.peer.wait_for("the refusal of rogue commands", PATIENCE, |heard| {
                 heard.gate.as_ref().filter(|gate| gate.refused >= before.refused + 3 * round).map(|_| ())
             })?;
         }
         let after = self.last_gate_state()?;
         let refused = after.refused - before.refused;
         let here = self.here()?;
-        self.refusals.extend(
-            after
-                .reasons
-                .iter()
-                .zip(&after.reason_counts)
-                .map(|(reason, count)| Refusal { at: point(&here), reason: format!("{reason} × {count}") }),
-        );
+        // The gate counts limitings by reason, too; only the rogue's commands are of this while.
+        for (reason, count) in after.reasons.iter().zip(&after.reason_counts) {
+            let known = before.reasons.iter().zip(&before.reason_counts).find(|(known, _)| *known == reason);
+            let rogue = count.saturating_sub(known.map_or(0, |(_, count)| *count));
+            self.refusals.extend((0..rogue).map(|_| Refusal { at: point(&here), reason: reason.clone() }));
+        }
         let let_through =
             self.peer.heard().commands.iter().skip(quiet_from).filter(|(_, c)| c.twist.linear.x != 0.0).count();
         let moved = (here.translation.vector - from.translation.vector).norm();
@@ -266,7 +272,8 @@ impl Day {
             "Rogue commands refused (10 m/s, NaN, stale)",
             format!("{refused} of {}, {let_through} let through", 3 * ROGUE),
             format!("{} of {}, none let through", 3 * ROGUE, 3 * ROGUE),
-            refused == 3 * ROGUE && let_through == 0,
+            // Where no command was ever heard, none let through says nothing.
+            refused == 3 * ROGUE && let_through == 0 && quiet_from > 0,
         ));
         self.claims.push(claim(
             "Robot moved by the rogue",
@@ -278,7 +285,7 @@ impl Day {
     }
 
     fn stop_and_reset(&mut self) -> Result<(), DemoError> {
-        let limit = Duration::from_secs(5);
+        let limit = PATIENCE;
         self.peer.stop()?;
         self.peer
             .wait_for("the latched stop", limit, |heard| heard.gate.as_ref().filter(|g| g.mode == 2).map(|_| ()))?;
@@ -352,14 +359,11 @@ impl Day {
             format!("more than its radius, {radius} m"),
             clearance > radius,
         )];
-        let profile = Profile::Standard;
         for (name, kind, samples) in [
             ("LTP, scan to restored scan, p99", MessageKind::Ltp, &heard.ltp),
             ("Memory query, round trip, p99", MessageKind::MepQuery, &self.queries),
         ] {
-            let budget = kind.budget(profile).latency.as_secs_f64() * 1e3;
-            let p99 = stage("", None, samples).quantile_ms(0.99).unwrap_or(f64::INFINITY);
-            claims.push(claim(name, format!("{p99:.2} ms"), format!("budget {budget:.0} ms"), p99 <= budget));
+            claims.push(measured(name, stage("", None, samples).quantile_ms(0.99), kind));
         }
         drop(heard);
         self.claims.extend(claims);

@@ -118,9 +118,10 @@ fn timeline(stage: &Stage, decades: &Decades) -> String {
         let _ = write!(svg, r#"<path class="budget" d="M{LEFT} {:.1}H{right}"/>"#, y(decades.share(budget)));
     }
     let _ = write!(svg, r#"<path class="axis" d="M{LEFT} {bottom}H{right}"/>"#);
-    text(&mut svg, "start", LEFT, bottom + 18.0, &format!("{from:.0} s"));
+    let digits = if span < 10.0 { 2 } else { 0 };
+    text(&mut svg, "start", LEFT, bottom + 18.0, &format!("{from:.digits$} s"));
     text(&mut svg, "middle", (LEFT + right) / 2.0, bottom + 18.0, "time");
-    text(&mut svg, "end", right, bottom + 18.0, &format!("{to:.0} s"));
+    text(&mut svg, "end", right, bottom + 18.0, &format!("{to:.digits$} s"));
     svg.push_str("</svg>");
     svg
 }

@@ -1,5 +1,6 @@
 //! The floor plan with what happened on it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::model::{FloorMap, Memory, Path, Point, Recall, RecallVerdict, Refusal};
@@ -188,32 +189,37 @@ impl Frame {
     }
 
     fn refusals(&self, svg: &mut String, refusals: &[Refusal]) {
-        let mut clusters: Vec<((f64, f64), Vec<&str>)> = Vec::new();
+        let mut clusters: Vec<((f64, f64), BTreeMap<&str, usize>)> = Vec::new();
         for refusal in refusals.iter().filter(|refusal| refusal.at.is_finite()) {
             let (x, y) = self.at(refusal.at);
             match clusters.iter_mut().find(|((cx, cy), _)| (cx - x).hypot(cy - y) < CLUSTER) {
-                Some((_, reasons)) => reasons.push(&refusal.reason),
-                None => clusters.push(((x, y), vec![&refusal.reason])),
+                Some((_, reasons)) => *reasons.entry(&refusal.reason).or_default() += 1,
+                None => clusters.push(((x, y), BTreeMap::from([(refusal.reason.as_str(), 1)]))),
             }
         }
         for ((x, y), reasons) in clusters {
             let cross = format!("M{:.1} {:.1}l12 12m0-12l-12 12", x - 6.0, y - 6.0);
-            let (mut listed, more) = (reasons.clone(), reasons.len().saturating_sub(12));
+            let count: usize = reasons.values().sum();
+            let line = |(reason, times): (&&str, &usize)| match times {
+                1 => (*reason).to_owned(),
+                _ => format!("{reason} × {times}"),
+            };
+            let mut listed: Vec<String> = reasons.iter().map(line).collect();
+            let more = listed.len().saturating_sub(12);
             listed.truncate(12);
-            let more = if more > 0 { format!("\nand {more} more") } else { String::new() };
+            let more = if more > 0 { format!("\nand {more} reasons more") } else { String::new() };
             let title = format!("refused:\n{}{more}", listed.join("\n"));
             let _ = write!(
                 svg,
                 r#"<g><title>{}</title><path class="halo" d="{cross}"/><path class="refusal" d="{cross}"/>"#,
                 escape(&title)
             );
-            if reasons.len() > 1 {
+            if count > 1 {
                 let _ = write!(
                     svg,
-                    r#"<text class="label bad-text" x="{:.1}" y="{:.1}">×{}</text>"#,
+                    r#"<text class="label bad-text" x="{:.1}" y="{:.1}">×{count}</text>"#,
                     x + 11.0,
-                    y + 5.0,
-                    reasons.len()
+                    y + 5.0
                 );
             }
             svg.push_str("</g>");

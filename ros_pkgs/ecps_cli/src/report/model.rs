@@ -139,8 +139,19 @@ pub enum Verdict {
     Passed,
     /// It was checked and does not hold.
     Failed,
-    /// It was not checked.
-    NotChecked,
+    /// No claim, but a measurement within its budget.
+    Within,
+    /// No claim, but a measurement beyond its budget, as a slow machine may make it.
+    Beyond,
+}
+
+impl Claim {
+    /// How many of `claims` hold, and of how many; measurements are neither.
+    pub fn tally(claims: &[Claim]) -> (usize, usize) {
+        let count = |verdict| claims.iter().filter(|claim| claim.verdict == verdict).count();
+        let passed = count(Verdict::Passed);
+        (passed, passed + count(Verdict::Failed))
+    }
 }
 
 impl Stage {

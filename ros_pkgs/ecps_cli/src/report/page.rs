@@ -41,17 +41,17 @@ pub fn page(report: &Report) -> String {
 }
 
 fn claims(claims: &[Claim]) -> String {
-    let passed = claims.iter().filter(|claim| claim.verdict == Verdict::Passed).count();
+    let (passed, all) = Claim::tally(claims);
     let mut html = format!(
-        "<h2>Claims <span class=\"tally\">{passed} of {} hold</span></h2>\n<div class=\"card\"><table><thead><tr>\
-         <th>Claim</th><th>Measured</th><th>Limit</th><th></th></tr></thead><tbody>",
-        claims.len()
+        "<h2>Claims <span class=\"tally\">{passed} of {all} hold</span></h2>\n<div class=\"card\"><table><thead><tr>\
+         <th>Claim</th><th>Measured</th><th>Limit</th><th></th></tr></thead><tbody>"
     );
     for claim in claims {
         let (class, verdict) = match claim.verdict {
             Verdict::Passed => ("pass", "✓ holds"),
             Verdict::Failed => ("fail", "✗ fails"),
-            Verdict::NotChecked => ("unchecked", "– not checked"),
+            Verdict::Within => ("measured", "within"),
+            Verdict::Beyond => ("beyond", "beyond"),
         };
         let _ = write!(
             html,

@@ -18,7 +18,7 @@ pub fn claims_table(claims: &[Claim], colour: Colour) -> String {
         let cells = claims.iter().filter_map(|claim| cells(claim).get(column).map(|cell| width(cell)));
         cells.chain(heading.get(column).map(|cell| width(cell))).max().unwrap_or_default()
     });
-    let rule: String = widths.iter().map(|width| "─".repeat(*width) + "──").collect::<String>() + &"─".repeat(13);
+    let rule: String = widths.iter().map(|width| "─".repeat(*width) + "──").collect::<String>() + &"─".repeat(8);
     let row = |cells: [&str; 3], verdict: &str| {
         let cells: String =
             cells.iter().zip(widths).map(|(cell, w)| format!("{cell}{}  ", " ".repeat(w - width(cell)))).collect();
@@ -29,12 +29,13 @@ pub fn claims_table(claims: &[Claim], colour: Colour) -> String {
         let (text, code) = match claim.verdict {
             Verdict::Passed => ("✓ holds", "32"),
             Verdict::Failed => ("✗ FAILS", "1;31"),
-            Verdict::NotChecked => ("– not checked", "33"),
+            Verdict::Within => ("· within", "2"),
+            Verdict::Beyond => ("! beyond", "33"),
         };
         table += &row(cells(claim), &paint(text, code, colour));
     }
-    let passed = claims.iter().filter(|claim| claim.verdict == Verdict::Passed).count();
-    table + &format!(" {rule}\n {passed} of {} claims hold\n", claims.len())
+    let (passed, all) = Claim::tally(claims);
+    table + &format!(" {rule}\n {passed} of {all} claims hold\n")
 }
 
 fn cells(claim: &Claim) -> [&str; 3] {
@@ -72,17 +73,17 @@ mod tests {
         let claims = [
             claim("scan → memory record, p99", "12.3 ms", "< 50 ms", Verdict::Passed),
             claim("refused", "2 of 3", "all", Verdict::Failed),
-            claim("bag", "", "", Verdict::NotChecked),
+            claim("query, p99", "3 ms", "budget 1 ms", Verdict::Beyond),
         ];
-        let rule = "─".repeat(59);
+        let rule = "─".repeat(58);
         let expected = [
             " claim                      measured  limit",
             &format!(" {rule}"),
-            " scan → memory record, p99  12.3 ms   < 50 ms  ✓ holds",
-            " refused                    2 of 3    all      ✗ FAILS",
-            " bag                                           – not checked",
+            " scan → memory record, p99  12.3 ms   < 50 ms      ✓ holds",
+            " refused                    2 of 3    all          ✗ FAILS",
+            " query, p99                 3 ms      budget 1 ms  ! beyond",
             &format!(" {rule}"),
-            " 1 of 3 claims hold\n",
+            " 1 of 2 claims hold\n",
         ]
         .join("\n");
         assert_eq!(claims_table(&claims, Colour::Off), expected);
