@@ -2,8 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use ecps_core::clock::RosClock;
+use ecps_core::clock::{RosClock, SteadyClock, SystemSteady};
 use r2r::lifecycle_msgs::srv::ChangeState;
 
 use crate::args::Args;
@@ -12,6 +13,10 @@ use crate::lifecycle::{Edge, Machine, Outcome, State, Transition};
 use crate::node::{Gate, Node, StartError, base};
 use crate::parameter::{ParameterError, Parameters, Spec};
 use crate::process::panics;
+
+/// How long a node that ends still answers what was asked before, such as the results of the goals that ended with it,
+/// and how long its last messages get to leave: DDS forgets what a publisher has under way as soon as it is gone.
+const PARTING: Duration = Duration::from_millis(200);
 
 /// What becomes of a node after an error that it did not handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,11 +103,13 @@ pub(crate) fn spin<M: Managed>(args: &Args, stop: &AtomicBool) -> Result<Ended, 
     while !stop.load(Ordering::Acquire) {
         if life.round() == Ended::Failed {
             tracing::error!("{name} does not recover");
+            part(&mut life.node, None, "finalized");
             return Ok(Ended::Failed);
         }
     }
     life.change(Transition::Shutdown);
     tracing::info!("{name} has ended");
+    part(&mut life.node, None, "finalized");
     Ok(Ended::Asked)
 }
 
@@ -223,12 +230,23 @@ fn carry_out<M: Managed>(transition: Transition, state: &mut Option<M>, node: &m
             node.restart_alarms();
         }
         (Transition::Deactivate, Some(running)) => running.deactivate()?,
-        (Transition::Shutdown, Some(running)) => running.shutdown(),
+        (Transition::Shutdown, Some(running)) => {
+            running.shutdown();
+            part(node, Some(running), "shuttingdown");
+        }
         // Clean-up is what its drop does.
         (Transition::Cleanup, _) => drop(state.take()),
         (_, None) => {}
     }
     Ok(())
+}
+
+/// The last rounds of a node, in which nothing new begins.
+fn part<M: Managed>(node: &mut Node<M>, mut state: Option<&mut M>, stage: &str) {
+    let begun = SystemSteady.now();
+    while SystemSteady.now().since(begun) < PARTING {
+        node.round(state.as_deref_mut(), Gate::Closed, stage);
+    }
 }
 
 /// Error processing: first the safe state, whatever else is broken.
