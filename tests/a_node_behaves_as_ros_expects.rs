@@ -86,7 +86,7 @@ fn a_thousand_requests_at_once_are_answered_once_each() {
     let _probe = ros.start_example("probe", &[]);
     let output = ros.example("requester", &[]).finish(SCENARIO);
     output.assert_success();
-    assert_eq!(output.stdout, ["1000 answers, 1000 different"]);
+    assert_eq!(output.stdout, ["1000 answers, 1000 different, for 1000 acts"]);
 }
 
 #[test]
