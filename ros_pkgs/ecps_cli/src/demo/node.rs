@@ -6,12 +6,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ecps_core::clock::{RosClock, Stamp, Steady, SteadyClock, SystemSteady};
+use ecps_ros::r2r::WrappedTypesupport;
 use ecps_ros::r2r::ecps_msgs::action::ExecuteAction;
-use ecps_ros::r2r::ecps_msgs::msg::{Caller, EapAction, GateState, LtpStats, MemoryHit, MemoryRecord, MemoryStats};
-use ecps_ros::r2r::ecps_msgs::srv::{QueryMemory, ResetGate};
+use ecps_ros::r2r::ecps_msgs::msg::{Caller, EapAction, LtpStats, MemoryStats};
+pub(super) use ecps_ros::r2r::ecps_msgs::msg::{GateState, MemoryHit, MemoryRecord};
+pub(super) use ecps_ros::r2r::ecps_msgs::srv::QueryMemory;
+use ecps_ros::r2r::ecps_msgs::srv::ResetGate;
 use ecps_ros::r2r::geometry_msgs::msg::{Twist, TwistStamped};
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
-use ecps_ros::r2r::sensor_msgs::msg::LaserScan;
+pub(super) use ecps_ros::r2r::sensor_msgs::msg::LaserScan;
 use ecps_ros::r2r::std_srvs::srv::Trigger;
 use ecps_ros::{
     ActionClient, Args, Client, GoalId, GoalOutcome, Node, NodeClock, Parameters, Publisher, Spinning, qos,
@@ -72,6 +75,16 @@ pub(super) struct Peer {
     requests: AtomicU64,
     player: Option<Player>,
     _spinning: Spinning,
+}
+
+/// A scan as a bag holds it.
+pub(super) fn scan_from_cdr(cdr: &[u8]) -> Result<LaserScan, String> {
+    LaserScan::from_serialized_bytes(cdr).map_err(|e| e.to_string())
+}
+
+/// A scan as a bag holds it.
+pub(super) fn scan_to_cdr(scan: &LaserScan) -> Result<Vec<u8>, String> {
+    scan.to_serialized_bytes().map_err(|e| e.to_string())
 }
 
 /// A pose in a message, on the floor.

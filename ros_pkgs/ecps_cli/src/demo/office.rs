@@ -7,15 +7,12 @@ use ecps_core::budget::{MessageKind, Profile};
 use ecps_perception::embed;
 use ecps_perception::node::SensorRos;
 use ecps_ros::GoalOutcome;
-use ecps_ros::r2r::ecps_msgs::msg::{GateState, MemoryHit, MemoryRecord};
-use ecps_ros::r2r::ecps_msgs::srv::QueryMemory;
-use ecps_ros::r2r::sensor_msgs::msg::LaserScan;
 use ecps_sim::floor_plan::FloorPlan;
 use ecps_sim::robot::BaseConfig;
 use ecps_sim::tour::Tour;
 use nalgebra::{Isometry2, Point2};
 
-use super::node::{Peer, Sample, planar};
+use super::node::{GateState, LaserScan, MemoryHit, MemoryRecord, Peer, QueryMemory, Sample, planar};
 use super::{DemoError, claim, journal, measured, progress, stack};
 use crate::report::{
     Claim, Fact, FloorMap, Latency, Memory, Path as DrawnPath, Point, Recall, RecallVerdict, Refusal, Report, Stage,

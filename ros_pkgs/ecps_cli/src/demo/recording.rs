@@ -10,13 +10,9 @@ use ecps_core::clock::Stamp;
 use ecps_perception::embed;
 use ecps_perception::node::SensorRos;
 use ecps_perception::scan_match::{ScanPoints, Thresholds, match_scans};
-use ecps_ros::r2r::WrappedTypesupport;
-use ecps_ros::r2r::ecps_msgs::msg::{MemoryHit, MemoryRecord};
-use ecps_ros::r2r::ecps_msgs::srv::QueryMemory;
-use ecps_ros::r2r::sensor_msgs::msg::LaserScan;
 use nalgebra::Isometry2;
 
-use super::node::{Peer, Sample, planar};
+use super::node::{LaserScan, MemoryHit, MemoryRecord, Peer, QueryMemory, Sample, planar, scan_from_cdr, scan_to_cdr};
 use super::office::{fact, stage};
 use super::{DemoError, claim, measured, progress, stack};
 use crate::bag::Bag;
@@ -128,7 +124,7 @@ fn stamp(scan: &LaserScan) -> Stamp {
 
 /// Whether a scan serializes to the same bytes as the recorded one, past the CDR header.
 fn same_bytes(scan: &LaserScan, recorded: &[u8]) -> bool {
-    scan.to_serialized_bytes().is_ok_and(|bytes| match (bytes.get(4..), recorded.get(4..)) {
+    scan_to_cdr(scan).is_ok_and(|bytes| match (bytes.get(4..), recorded.get(4..)) {
         // The writers pad the end differently.
         (Some(ours), Some(theirs)) => ours.starts_with(theirs) || theirs.starts_with(ours),
         _ => false,
@@ -147,7 +143,7 @@ fn play(bag: &Path, player: &Player, peer: &Peer) -> Result<Played, DemoError> {
         pace.wait(message.log_time_ns);
         player.publish(&message)?;
         if message.topic.name == SCAN {
-            let scan = LaserScan::from_serialized_bytes(&message.cdr)
+            let scan = scan_from_cdr(&message.cdr)
                 .map_err(|e| DemoError::Missing(format!("{}: a scan cannot be read: {e}", bag.display())))?;
             last = stamp(&scan).0;
             sent.insert(last, message.cdr);
