@@ -189,7 +189,9 @@ impl Frame {
     }
 
     fn refusals(&self, svg: &mut String, refusals: &[Refusal]) {
-        let mut clusters: Vec<((f64, f64), BTreeMap<&str, usize>)> = Vec::new();
+        // Where on the drawing, and how often for each reason.
+        type Cluster<'a> = ((f64, f64), BTreeMap<&'a str, usize>);
+        let mut clusters: Vec<Cluster<'_>> = Vec::new();
         for refusal in refusals.iter().filter(|refusal| refusal.at.is_finite()) {
             let (x, y) = self.at(refusal.at);
             match clusters.iter_mut().find(|((cx, cy), _)| (cx - x).hypot(cy - y) < CLUSTER) {
