@@ -129,6 +129,8 @@ mod tests {
         let refusal = |pose: &PoseStamped| pose.validate("goal").unwrap_err().to_string();
         assert_eq!(refusal(&pose), "goal.header.frame_id is empty");
         pose.header.frame_id = "map".into();
+        // A default quaternion of geometry_msgs is the identity.
+        pose.pose.orientation.w = 0.0;
         assert!(refusal(&pose).starts_with("goal.pose.orientation has norm 0"));
         pose.pose.orientation.w = 1.0;
         assert_eq!(pose.validate("goal"), Ok(()));
