@@ -1,6 +1,7 @@
 //! What the node library gives every node, as rclpy peers and ROS's own tools see it.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use ecps_core::campaign::rounds;
@@ -138,4 +139,29 @@ fn two_nodes_share_a_process_and_end_together() {
         pair.wait_for_line(node, SOON);
     }
     pair.interrupt().assert_success();
+}
+
+#[test]
+fn ros2_on_the_command_line_manages_a_node_where_it_is_installed() {
+    let ros = Ros::new();
+    let probe = ros.example("probe", &["--ros-args", "-p", "autostart:=false"]);
+    probe.wait_for_line("waits to be configured", SOON);
+    // Discovery without the daemon takes a fixed time, which on a busy machine may be too short.
+    let says = |arguments: &[&str], words: &str| {
+        let said =
+            (0..5).map(|_| ros.ros2(arguments)).find(|said| said.as_ref().is_none_or(|said| said.contains(words)));
+        said.unwrap_or_else(|| panic!("ros2 {arguments:?} does not say '{words}'"))
+    };
+    if says(&["lifecycle", "get", "/probe", "--no-daemon"], "unconfigured").is_none() {
+        // Past the capturing of `cargo test`, so that it is seen.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: ros2 is not installed; the same is tried with rclpy");
+        return;
+    }
+    says(&["lifecycle", "set", "/probe", "configure", "--no-daemon"], "successful");
+    says(&["lifecycle", "set", "/probe", "activate", "--no-daemon"], "successful");
+    says(&["param", "describe", "/probe", "factor", "--no-daemon"], "Max value: 10.0");
+    says(&["param", "set", "/probe", "factor", "3.5", "--no-daemon"], "Set parameter successful");
+    let goal = "{action: {sim: {duration_s: 0.1}}}";
+    says(&["action", "send_goal", "/probe/execute", "ecps_msgs/action/ExecuteAction", goal], "SUCCEEDED");
+    says(&["lifecycle", "set", "/probe", "shutdown", "--no-daemon"], "successful");
 }

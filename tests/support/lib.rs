@@ -111,6 +111,18 @@ impl Ros {
         Process::start(script, &mut command)
     }
 
+    /// Runs ROS's own `ros2` and gives what it printed; none where it is not installed.
+    pub fn ros2(&self, arguments: &[&str]) -> Option<String> {
+        let mut command = self.command("bash");
+        let sourced =
+            "if [ -e setup.bash ]; then . ./setup.bash; fi; command -v ros2 >/dev/null || exit 77; exec ros2 \"$@\"";
+        let output = Process::start("ros2", command.args(["-c", sourced, "ros2"]).args(arguments)).finish(SCENARIO);
+        if output.status.code() == Some(77) {
+            return None;
+        }
+        Some(output.stdout.join("\n"))
+    }
+
     /// Runs a peer to its end, which must be a good one; what it printed.
     pub fn peer(&self, script: &str, arguments: &[&str]) -> Vec<String> {
         let output = self.start_peer(script, arguments).finish(SCENARIO);
