@@ -54,7 +54,7 @@ fn every_acknowledged_record_is_there_after_sigkill() {
         said(usize::MAX);
         let report = verify(folder.path()).unwrap();
         assert!(report.verdict.is_whole(), "{}", report.verdict);
-        let last = report.end.unwrap().0;
+        let last = report.end.unwrap().sequence;
         assert_eq!(last, report.records);
         assert!(last >= acknowledged, "{acknowledged} were acknowledged and {last} are there");
     }
