@@ -16,6 +16,7 @@
 //! | [`scan`] | reading one segment |
 //! | [`reader`] | reading a whole journal in order |
 //! | [`seek`] | finding records by time, kind and trace |
+//! | [`legacy`], [`migrate`] | versions 1.0 to 2.1, and how they become later ones |
 //! | [`mod@audit`] | integrity, authenticity, completeness and freshness |
 //!
 //! ```
@@ -43,6 +44,8 @@ pub mod cipher;
 pub mod format;
 mod index;
 pub mod journal;
+pub mod legacy;
+pub mod migrate;
 mod notary;
 pub mod note;
 #[cfg(test)]
