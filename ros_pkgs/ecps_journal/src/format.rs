@@ -13,8 +13,7 @@ use thiserror::Error;
 
 pub use footer::{FOOTER_BYTES, Footer};
 pub(crate) use footer::{FOOTER_MARK, FOOTER_PREFIX, FOOTER_TAIL};
-pub(crate) use header::body;
-pub use header::{Direction, HEADER_BYTES, Header, Moment, OVERHEAD_BYTES, PAYLOAD_BYTES};
+pub use header::{Direction, HEADER_BYTES, Header, Moment, OVERHEAD_BYTES, PAYLOAD_BYTES, encode_record, payload_of};
 pub(crate) use superblock::SUPERBLOCK_PREFIX;
 pub use superblock::{Identity, ROBOT_BYTES, SUPERBLOCK_BYTES, Superblock};
 

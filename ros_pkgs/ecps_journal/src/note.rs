@@ -192,6 +192,14 @@ impl Note {
         Ok(Note { checkpoint: Checkpoint::parse(&text)?, text, signatures })
     }
 
+    /// All of it, as it is kept.
+    pub fn text(&self) -> String {
+        let line = |(name, id, signature): &(String, [u8; 4], Vec<u8>)| {
+            format!("— {name} {}\n", BASE64.encode([id.as_slice(), signature].concat()))
+        };
+        format!("{}\n{}", self.text, self.signatures.iter().map(line).collect::<String>())
+    }
+
     /// What it says, if the signature by `key` is good. Others' signatures are passed over.
     pub fn verify(&self, key: &VerifierKey) -> Result<&Checkpoint, NoteError> {
         let ours = self.signatures.iter().find(|(name, id, _)| *name == key.name && *id == key.id);

@@ -132,6 +132,11 @@ pub(crate) fn list(path: &Path) -> Result<Vec<Listed>, ReadError> {
     if listed.is_empty() { Err(ReadError::Empty(path.to_owned())) } else { Ok(listed) }
 }
 
+/// The files of the journal at `path`, a folder or one segment, in order.
+pub fn segment_paths(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    Ok(list(path)?.into_iter().map(|(_, path)| path).collect())
+}
+
 /// Opens a segment's file.
 pub(crate) fn open(path: &Path) -> Result<Result<Segment<File>, Flaw>, ReadError> {
     File::open(path).and_then(Segment::open).map_err(|source| ReadError::Io { path: path.to_owned(), source })

@@ -1,5 +1,6 @@
 //! Reading one segment, from a file or from bytes. Bounded: at most one record is held, and 2 MiB of digests.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
@@ -153,6 +154,31 @@ impl<'a> Raw<'a> {
     }
 }
 
+/// Opens the payloads of a segment's records.
+#[derive(Debug, Clone)]
+pub struct Opener {
+    superblock: Digest,
+    sealed: bool,
+    key: Option<PayloadKey>,
+}
+
+impl Opener {
+    /// A record's payload; none where it is encrypted and does not decrypt with the key given, or none was given.
+    pub fn open<'a>(&self, raw: &Raw<'a>) -> Option<Cow<'a, [u8]>> {
+        self.try_open(raw).ok()
+    }
+
+    fn try_open<'a>(&self, raw: &Raw<'a>) -> Result<Cow<'a, [u8]>, CipherError> {
+        let stored = raw.stored_payload();
+        if !self.sealed || is_housekeeping(raw.header.kind) {
+            return Ok(Cow::Borrowed(stored));
+        }
+        let key = self.key.as_ref().ok_or(CipherError::NoKey)?;
+        let head = raw.bytes.get(..HEADER_BYTES).unwrap_or_default();
+        key.open(&self.superblock, raw.header.sequence, head, stored).map(Cow::Owned)
+    }
+}
+
 /// Next step of reading a segment without copying.
 #[derive(Debug)]
 pub enum RawStep<'a> {
@@ -275,33 +301,31 @@ impl<R: Read> Segment<R> {
         (self.settled.size() == size).then(|| self.settled.root())
     }
 
+    /// Opens payloads apart from reading on.
+    pub fn opener(&self) -> Opener {
+        let sealed = self.superblock.encryption_key.is_some();
+        Opener { superblock: self.superblock_digest, sealed, key: self.key.clone() }
+    }
+
     /// The next record. After anything else, [`Step::End`].
     pub fn read(&mut self) -> io::Result<Step> {
-        let sealed = self.superblock.encryption_key.is_some();
-        let (segment, superblock) = (self.superblock.segment, self.superblock_digest);
-        let key = self.key.take();
+        let (segment, opener) = (self.superblock.segment, self.opener());
         let step = match self.read_raw()? {
             RawStep::End => Step::End,
             RawStep::Flaw(flaw) => Step::Flaw(flaw),
             RawStep::Record(raw) => {
-                let (index, offset, header) = (raw.index, raw.offset, raw.header);
-                let stored = raw.stored_payload();
-                let head = raw.bytes.get(..HEADER_BYTES).unwrap_or_default();
-                let sealed = sealed && !is_housekeeping(header.kind);
-                let key = key.as_ref().filter(|_| sealed);
-                let opened = key.map(|key| key.open(&superblock, header.sequence, head, stored)).transpose();
-                match opened {
-                    Ok(opened) => {
-                        let encrypted = sealed && opened.is_none();
-                        let payload = opened.unwrap_or_else(|| stored.to_vec());
-                        Step::Record(Record { segment, index, offset, header, payload, encrypted })
+                let Raw { index, offset, header, .. } = raw;
+                let (payload, encrypted) = match opener.try_open(&raw) {
+                    Ok(payload) => (payload.into_owned(), false),
+                    Err(CipherError::NoKey) => (raw.stored_payload().to_vec(), true),
+                    Err(error) => {
+                        self.ended = true;
+                        return Ok(Step::Flaw(Flaw::ChainBroken { index, offset, reason: error.into() }));
                     }
-                    Err(error) => Step::Flaw(Flaw::ChainBroken { index, offset, reason: error.into() }),
-                }
+                };
+                Step::Record(Record { segment, index, offset, header, payload, encrypted })
             }
         };
-        self.ended |= !matches!(step, Step::Record(_));
-        self.key = key;
         Ok(step)
     }
 
@@ -353,7 +377,7 @@ impl<R: Read> Segment<R> {
         if bytes.len() < header.length {
             return torn;
         }
-        if let Err(reason) = format::body(bytes) {
+        if let Err(reason) = format::payload_of(bytes) {
             return damaged(reason);
         }
         let jumped = self.jumped.take();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use ecps_core::clock::Stamp;
 
 use crate::cipher::PayloadKey;
-use crate::format::{FOOTER_TAIL, Footer};
+use crate::format::{FOOTER_TAIL, Footer, Superblock};
 use crate::index::trace_hash;
 use crate::reader::{Listed, ReadError, Verdict, list, note, open};
 use crate::scan::{Record, Segment, Step};
@@ -142,6 +142,11 @@ impl Matches {
         }
         self.current = Some((path, segment));
         Ok(())
+    }
+
+    /// Head of the segment that the last record came from.
+    pub fn superblock(&self) -> Option<&Superblock> {
+        self.current.as_ref().map(|(_, segment)| segment.superblock())
     }
 
     /// Verdict on what was read.

@@ -155,6 +155,7 @@ mod tests {
         let text = note(&signer, &checkpoint).unwrap();
         let key = VerifierKey::parse(&signer.verifier().to_string()).unwrap();
         assert_eq!(Note::parse(&text).unwrap().verify(&key), Ok(&checkpoint));
+        assert_eq!(Note::parse(&text).unwrap().text(), text);
         let forged = Note::parse(&text.replace("\n9\n", "\n8\n")).unwrap();
         assert_eq!(forged.verify(&key), Err(NoteError::Signature { name: "r1".into() }));
         let other = SoftwareSigner::from_seed("r1", &[8; 32]).unwrap();

@@ -27,6 +27,8 @@ pub struct Footer {
     pub index_bytes: Vec<u8>,
     /// A checkpoint over all records up to the segment's last, with an `index` line; empty without a signer.
     pub note: String,
+    /// All of its stored bytes.
+    pub bytes: Vec<u8>,
 }
 
 impl Footer {
@@ -87,6 +89,6 @@ impl Footer {
             .map_err(|_| FormatError::Footer("it is no protobuf message of its kind"))?;
         let index = record::Index::decode(payload.index.as_slice())
             .map_err(|_| FormatError::Footer("its index is no protobuf message of its kind"))?;
-        Ok(Footer { index, index_bytes: payload.index, note: payload.note })
+        Ok(Footer { index, index_bytes: payload.index, note: payload.note, bytes: bytes.to_vec() })
     }
 }

@@ -122,8 +122,18 @@ impl Header {
     }
 }
 
-/// Checks a whole record's last checksum and gives its payload.
-pub(crate) fn body(record: &[u8]) -> Result<&[u8], FormatError> {
+/// The stored bytes of a record. The header's length is set to what the payload makes it.
+pub fn encode_record(header: Header, payload: &[u8]) -> Vec<u8> {
+    let length = OVERHEAD_BYTES + payload.len();
+    let mut out = Vec::with_capacity(length);
+    out.extend(Header { length, ..header }.encode());
+    out.extend(payload);
+    out.extend(crc32c::crc32c(&out).to_le_bytes());
+    out
+}
+
+/// Checks a whole record's last checksum and gives its payload, as stored.
+pub fn payload_of(record: &[u8]) -> Result<&[u8], FormatError> {
     let body = check_sum("the record", record)?;
     Ok(body.get(HEADER_BYTES..).unwrap_or_default())
 }
