@@ -7,6 +7,7 @@
 //! | `convert` | to JSON, CSV and MCAP, and back |
 //! | `migrate` | `migrate`, `batch-migrate`, `create`, `list-versions` |
 //! | `diff`, `recover` | what differs, and what can be saved |
+//! | `replay` | carries out a simulated journal's actions again |
 //! | `keys` | keys that sign and encrypt |
 //!
 //! Exit codes: 0 clean, 1 hard failure, 2 usage, 3 recovered with loss, 4 chain broken, 5 signature bad.
@@ -19,6 +20,7 @@ mod list;
 mod message;
 mod migrate;
 mod recover;
+mod replay;
 
 mod stored;
 mod validate;
@@ -35,6 +37,8 @@ use ecps_journal::migrate::MigrateError;
 use ecps_journal::sign::KeyError;
 use ecps_journal::{AppendError, OpenError, ReadError};
 use thiserror::Error;
+
+use crate::delimited::DelimitedError;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -70,6 +74,8 @@ enum Command {
     Diff(diff::Diff),
     /// Copy what is whole out of a damaged journal
     Recover(recover::Recover),
+    /// Carry out a simulated journal's actions again and compare the state after each
+    Replay(replay::Options),
     /// Make and show keys
     Keys(keys::Keys),
 }
@@ -111,6 +117,9 @@ pub enum EaplogError {
     /// A key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// A file of actions.
+    #[error(transparent)]
+    Delimited(#[from] DelimitedError),
     /// Something in a file that cannot be.
     #[error("{}: {reason}", path.display())]
     Content {
@@ -152,6 +161,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::ListVersions => migrate::list_versions(),
         Command::Diff(options) => diff::run(&options),
         Command::Recover(options) => recover::run(&options),
+        Command::Replay(options) => replay::run(&options),
         Command::Keys(options) => keys::run(options),
     };
     match outcome {

@@ -111,7 +111,7 @@ pub enum ChainError {
         expected: u64,
     },
     /// A footer that is of other records.
-    #[error("the footer says that the segment ends with record {found}, and it ends with {expected}")]
+    #[error("the footer is of other records: it ends with record {found}, and the segment with {expected}")]
     Footer {
         /// What the footer says.
         found: u64,

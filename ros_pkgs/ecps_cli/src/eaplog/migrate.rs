@@ -16,9 +16,8 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use super::{EaplogError, Outcome, now};
-
-/// Largest file of actions, bytes.
-const ACTIONS_BYTES: u64 = 1 << 30;
+use crate::delimited;
+use crate::replay::{Awaited, Replay, ReplayError, Scenario};
 
 /// What `eaplog migrate` is told.
 #[derive(Debug, Args)]
@@ -125,32 +124,21 @@ pub(super) struct Create {
     /// Name of the robot
     #[arg(long, default_value = "robot")]
     robot: String,
+    /// Carry the actions out in the simulator with this seed, and keep all that the executor records; 3.0 alone
+    #[arg(long, value_name = "SEED")]
+    simulate: Option<u64>,
     /// A file with a key that signs a 3.0 journal
     #[arg(long, value_name = "FILE")]
     sign: Option<PathBuf>,
 }
 
-/// Splits a file of messages, each after its length; each must be an action.
-fn actions(file: &Path) -> Result<Vec<Vec<u8>>, EaplogError> {
-    let size = std::fs::metadata(file).map_err(EaplogError::file(file))?.len();
-    if size > ACTIONS_BYTES {
-        return Err(EaplogError::content(file, format!("it has {size} bytes, more than the {ACTIONS_BYTES} allowed")));
-    }
-    let bytes = std::fs::read(file).map_err(EaplogError::file(file))?;
-    let (mut rest, mut actions) = (bytes.as_slice(), Vec::new());
-    while !rest.is_empty() {
-        let bad = |what: &str| EaplogError::content(file, format!("message {}: {what}", actions.len()));
-        let length = prost::decode_length_delimiter(&mut rest).map_err(|_| bad("its length cannot be read"))?;
-        let (message, after) = rest.split_at_checked(length).ok_or_else(|| bad("it is longer than the file"))?;
-        Eap::decode(message).map_err(|error| bad(&format!("it is no EAP message: {error}")))?;
-        rest = after;
-        actions.push(message.to_vec());
-    }
-    Ok(actions)
-}
-
 pub(super) fn create(create: &Create) -> Outcome {
-    let actions = create.actions.as_deref().map(actions).transpose()?.unwrap_or_default();
+    let messages = |file: &PathBuf| {
+        // Each must be an action.
+        delimited::actions(file)?;
+        delimited::messages(file)
+    };
+    let actions = create.actions.as_ref().map(messages).transpose()?.unwrap_or_default();
     let mut hash = Sha256::new_with_prefix(now().0.to_le_bytes()).chain_update(std::process::id().to_le_bytes());
     actions.iter().for_each(|action| hash.update(action));
     let mut session = [0; 16];
@@ -159,9 +147,14 @@ pub(super) fn create(create: &Create) -> Outcome {
     if create.version == Version::V3_0 {
         let identity = Identity { robot: create.robot.clone(), session, boot: [0; 16] };
         let mut journal = Journal::create(target, identity, now(), options(create.sign.as_ref())?)?;
+        if let Some(seed) = create.simulate {
+            return simulate(target, seed, journal, &actions);
+        }
         for (index, eap) in (0..).zip(actions) {
             journal.append(&Moment { wall: now(), ..Moment::default() }, &Imported { index, eap })?;
         }
+    } else if create.simulate.is_some() {
+        return Err(EaplogError::content(target, format!("version {} cannot hold a simulated run", create.version)));
     } else {
         let header = Header::new(create.version, now(), &create.robot, session);
         let failed = EaplogError::file(target);
@@ -171,6 +164,25 @@ pub(super) fn create(create: &Create) -> Outcome {
             writer.write(action).map_err(&failed)?;
         }
         writer.finish().map_err(&failed)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn simulate(target: &Path, seed: u64, journal: Journal, actions: &[Vec<u8>]) -> Outcome {
+    let failed = |error: ReplayError| EaplogError::content(target, error);
+    let mut replay = Replay::begin(&Scenario::with_seed(seed), Awaited(journal)).map_err(failed)?;
+    let mut out = std::io::stdout().lock();
+    for action in actions {
+        let action = Eap::decode(action.as_slice()).map_err(|error| EaplogError::content(target, error))?;
+        let ended = replay.carry_out(&action).map_err(failed)?;
+        writeln!(
+            out,
+            "action {} ('{}') ended with {:?} in {}",
+            ended.index,
+            ended.id,
+            ended.code,
+            hex(&ended.state_sha)
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }
