@@ -8,6 +8,7 @@
 //! | `migrate` | `migrate`, `batch-migrate`, `create`, `list-versions` |
 //! | `diff`, `recover` | what differs, and what can be saved |
 //! | `replay` | carries out a simulated journal's actions again |
+//! | `report` | a page that draws a journal |
 //! | `keys` | keys that sign and encrypt |
 //!
 //! Exit codes: 0 clean, 1 hard failure, 2 usage, 3 recovered with loss, 4 chain broken, 5 signature bad.
@@ -21,6 +22,7 @@ mod message;
 mod migrate;
 mod recover;
 mod replay;
+mod report;
 
 mod stored;
 mod validate;
@@ -76,6 +78,8 @@ enum Command {
     Recover(recover::Recover),
     /// Carry out a simulated journal's actions again and compare the state after each
     Replay(replay::Options),
+    /// Draw a journal as a page that needs no network
+    Report(report::Options),
     /// Make and show keys
     Keys(keys::Keys),
 }
@@ -162,6 +166,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Diff(options) => diff::run(&options),
         Command::Recover(options) => recover::run(&options),
         Command::Replay(options) => replay::run(&options),
+        Command::Report(options) => report::run(&options),
         Command::Keys(options) => keys::run(options),
     };
     match outcome {

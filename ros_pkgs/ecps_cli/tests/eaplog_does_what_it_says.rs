@@ -275,3 +275,26 @@ fn keys_are_the_owners_alone_and_what_they_encrypt_is_read_only_with_them() {
     assert_eq!(eaplog!["convert", there, back].0, 0);
     assert_eq!(contents(&back), contents(&journal));
 }
+
+#[test]
+fn the_report_is_one_page_with_verdicts_timeline_refusals_and_gaps() {
+    let home = tempfile::tempdir().unwrap();
+    let (journal, page) = (home.path().join("journal"), home.path().join("page.html"));
+    write(&journal, signed);
+    assert_eq!(eaplog!["report", journal, "--html", page].0, 0);
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(
+        html.starts_with("<!doctype html>") && ["src=", "href=", "<script"].iter().all(|part| !html.contains(part))
+    );
+    for part in [
+        "Journal of r1",
+        ">Motion</text>",
+        "<td>stale</td><td class=\"value\">2</td>",
+        "97.0 s",
+        "signed up to record 8",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    assert_eq!(html.matches("<td>after record").count(), 7);
+    assert_eq!(eaplog!["report", journal, "--html", page].0, 1, "a page is not overwritten");
+}
