@@ -50,6 +50,9 @@ pub struct Audit {
     pub integrity: Verdict,
     /// Who vouches for it?
     pub authenticity: Authenticity,
+    /// Sequences that no checkpoint covered when a later run of the writer found them, first and last of each range: that
+    /// run's checkpoints vouch for how it found them, and not for who wrote them. A kill leaves some.
+    pub adopted: Vec<(u64, u64)>,
     /// Is all of it there?
     pub completeness: Completeness,
     /// Is it the latest?
@@ -87,6 +90,7 @@ pub fn audit(path: &Path, expected: &Expectations, threads: usize) -> Result<Aud
         end: None,
         integrity: Verdict::Clean,
         authenticity: Authenticity::Unsigned,
+        adopted: Vec::new(),
         completeness: Completeness::default(),
         freshness: Freshness::NotAsked,
     };
@@ -94,6 +98,8 @@ pub fn audit(path: &Path, expected: &Expectations, threads: usize) -> Result<Aud
     let mut vouched = Vouched::default();
     let mut bad = None;
     let mut retired = 0;
+    // Last record that a checkpoint of its own time covers, or that was adopted.
+    let mut settled = 0;
     for (named, found) in listed.iter().map(|(named, _)| *named).zip(examined) {
         let Examined { head, flaw, records, end, closed, .. } = found;
         let number = named.or(head.as_ref().map(|head| head.segment)).unwrap_or(0);
@@ -114,6 +120,12 @@ pub fn audit(path: &Path, expected: &Expectations, threads: usize) -> Result<Aud
                 }
                 Some(_) => {}
             }
+            let last = audit.end.as_ref().map_or(0, |end| end.sequence);
+            let other_run = audit.identity.as_ref().is_some_and(|before| before.session != head.identity.session);
+            if other_run && last > settled && audit.adopted.len() < LISTED {
+                audit.adopted.push((settled + 1, last));
+                settled = last;
+            }
             audit.identity = Some(head.identity);
             audit.end = end;
             audit.completeness.ending = if closed { Ending::Closed } else { Ending::Open };
@@ -132,6 +144,7 @@ pub fn audit(path: &Path, expected: &Expectations, threads: usize) -> Result<Aud
         pinned = pinned.or(found.pinned);
         bad = bad.or(found.bad.map(|(sequence, reason)| Authenticity::Bad { segment: number, sequence, reason }));
         if let Some(theirs) = found.vouched {
+            settled = settled.max(theirs.size);
             vouched = theirs;
         }
     }
@@ -140,7 +153,11 @@ pub fn audit(path: &Path, expected: &Expectations, threads: usize) -> Result<Aud
     if audit.completeness.ending == Ending::Open && is_being_written(path) {
         audit.completeness.ending = Ending::Live;
     }
-    audit.authenticity = bad.unwrap_or_else(|| Authenticity::judge(vouched, &expected.keys, last));
+    if vouched.note.is_none() {
+        audit.adopted.clear();
+    }
+    let ending = audit.completeness.ending;
+    audit.authenticity = bad.unwrap_or_else(|| Authenticity::judge(vouched, &expected.keys, last, ending));
     audit.freshness = Freshness::judge(expected, &audit.authenticity, pinned, last);
     Ok(audit)
 }

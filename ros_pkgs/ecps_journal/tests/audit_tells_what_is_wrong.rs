@@ -108,6 +108,7 @@ fn a_closed_signed_journal_is_clean_in_every_respect() {
     assert!(found.completeness.is_complete(), "{}", found.completeness);
     let Authenticity::Signed { vouched, after: 0 } = &found.authenticity else { panic!("{:?}", found.authenticity) };
     assert_eq!((vouched.size, vouched.time), (16, Stamp(5_000_000_000)));
+    assert_eq!(found.adopted, []);
     assert_eq!(found.freshness, Freshness::NotAsked);
 
     let self_signed = check(folder.path(), &Expectations::default());
@@ -149,6 +150,26 @@ fn a_record_forged_with_a_chain_that_fits_is_found_by_the_checkpoint_after_it() 
     };
     assert_eq!(reason, "the first 10 records are not those that were signed");
     assert_eq!(found.exit_code(), 5);
+}
+
+/// Opens with another session.
+fn open_as(session: u8, folder: &Path, options: Options) -> Journal {
+    let identity = Identity { robot: "r1".into(), session: [session; 16], boot: [2; 16] };
+    Journal::open_with(folder, identity, Stamp(1), options).unwrap().0
+}
+
+#[test]
+fn records_that_somebody_without_the_key_appended_are_bad_and_stay_marked_when_the_robot_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    append(&mut open_as(1, folder.path(), options(1)), 3);
+    append(&mut open_as(2, folder.path(), Options::default()), 2);
+    let found = check(folder.path(), &trusting(1));
+    assert_eq!((&found.integrity, found.exit_code()), (&Verdict::Clean, 5), "{found:?}");
+    assert!(found.authenticity.to_string().contains("no trusted key signed its last 2 records"));
+    append(&mut open_as(3, folder.path(), options(1)), 4);
+    let found = check(folder.path(), &trusting(1));
+    assert!(matches!(found.authenticity, Authenticity::Signed { after: 0, .. }), "{}", found.authenticity);
+    assert_eq!(found.adopted, [(4, 5)]);
 }
 
 #[test]

@@ -99,7 +99,7 @@ def main(path):
         check(sequence == first + len(leaves), 'sequence')
         check(record[48:80] == previous, 'chain')
         previous = sha(b'\0' + record)
-        if kind == 9:
+        if kind == 16:
             note = fields(record[84:-4])[2].decode().split('\n')
             check(base64.b64decode(note[2]) == root(leaves[:int(note[1])]), 'root of a checkpoint')
         leaves.append(previous)

@@ -82,6 +82,12 @@ pub(super) fn run(options: &Validate) -> Outcome {
         writeln!(out, "{} records in {} segments, the last with sequence {last}", found.records, found.segments)?;
         writeln!(out, "integrity:    {}", found.integrity)?;
         writeln!(out, "authenticity: {}", found.authenticity)?;
+        for (first, last) in &found.adopted {
+            writeln!(
+                out,
+                "              records {first} to {last} were unsigned when a later run found them, as a kill leaves them"
+            )?;
+        }
         writeln!(out, "completeness: {}", found.completeness)?;
         writeln!(out, "freshness:    {}", found.freshness)?;
     }
@@ -122,6 +128,7 @@ fn to_json(found: &Audit) -> Value {
             "key": vouched.map(|vouched| &vouched.key),
             "signed_records": vouched.map(|vouched| vouched.size),
             "signed_at": vouched.map(|vouched| time_text(vouched.time)),
+            "adopted": found.adopted,
             "text": found.authenticity.to_string(),
         },
         "completeness": {

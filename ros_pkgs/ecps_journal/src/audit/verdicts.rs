@@ -53,10 +53,16 @@ pub enum Authenticity {
 }
 
 impl Authenticity {
-    pub(super) fn judge(vouched: Vouched, trusted: &[VerifierKey], last: u64) -> Authenticity {
+    pub(super) fn judge(vouched: Vouched, trusted: &[VerifierKey], last: u64, ending: Ending) -> Authenticity {
         let after = last.saturating_sub(vouched.size);
         match (vouched.note.is_some(), trusted.is_empty()) {
             (true, true) => Authenticity::SelfSigned { vouched, after },
+            // Closing signs. What was closed unsigned was not closed by the key's owner.
+            (true, false) if after > 0 && ending == Ending::Closed => Authenticity::Bad {
+                segment: 0,
+                sequence: 0,
+                reason: format!("it was closed, and no trusted key signed its last {after} records"),
+            },
             (true, false) => Authenticity::Signed { vouched, after },
             (false, true) => Authenticity::Unsigned,
             (false, false) => {

@@ -16,7 +16,7 @@ const LEFT: f64 = 120.0;
 const RIGHT: f64 = 70.0;
 const LANE: f64 = 22.0;
 /// Kinds that tell of trouble: a stop, a fault, a dropout.
-const TROUBLE: [u16; 3] = [4, 8, 10];
+const TROUBLE: [u16; 3] = [4, 8, 17];
 
 pub(super) fn page(journal: &str, judged: &Audit, story: &Story) -> String {
     let robot = judged.identity.as_ref().map_or("?", |identity| &identity.robot);
