@@ -1,4 +1,4 @@
-# ecps_cargo_node(<executable>): builds this ROS package's node with cargo and installs it as lib/<package>/<executable>.
+# ecps_cargo_node(<executable>…): builds this ROS package's executables with cargo and installs them in lib/<package>.
 #
 # r2r rebuilds when its environment differs by one byte, and colcon gives every package an environment of its own; so each
 # gets the same one here (the messages' prefix, then the underlay), one target folder, and no --package, which would change
@@ -6,7 +6,7 @@
 set(ECPS_ROOT "${CMAKE_CURRENT_LIST_DIR}/..")
 get_filename_component(ECPS_ROOT "${ECPS_ROOT}" ABSOLUTE)
 
-function(ecps_cargo_node executable)
+function(ecps_cargo_node)
   find_package(ament_cmake REQUIRED)
   find_program(CARGO cargo HINTS "$ENV{HOME}/.cargo/bin" REQUIRED)
   set(messages "")
@@ -34,10 +34,14 @@ function(ecps_cargo_node executable)
     set(profile "release")
     set(release "--release")
   endif()
-  add_custom_target(${executable} ALL
+  set(bins "")
+  foreach(executable IN LISTS ARGN)
+    list(APPEND bins --bin ${executable})
+    install(PROGRAMS "${ECPS_ROOT}/target/${profile}/${executable}" DESTINATION lib/${PROJECT_NAME})
+  endforeach()
+  add_custom_target(${PROJECT_NAME}_executables ALL
     COMMAND "${CMAKE_COMMAND}" -E env "AMENT_PREFIX_PATH=${prefixes}" "CMAKE_PREFIX_PATH=${prefixes}"
-      "IDL_PACKAGE_FILTER=${filter}" "${CARGO}" build --quiet ${release} --bin ${executable}
+      "IDL_PACKAGE_FILTER=${filter}" "${CARGO}" build --quiet ${release} ${bins}
     WORKING_DIRECTORY "${ECPS_ROOT}" VERBATIM)
-  install(PROGRAMS "${ECPS_ROOT}/target/${profile}/${executable}" DESTINATION lib/${PROJECT_NAME})
   ament_package()
 endfunction()

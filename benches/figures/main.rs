@@ -14,6 +14,7 @@
 
 mod eap;
 mod end_to_end;
+mod journal;
 mod memory;
 mod node;
 mod peers;
@@ -35,9 +36,10 @@ struct Bench {
     measure: fn() -> Section,
 }
 
-const BENCHES: [Bench; 5] = [
+const BENCHES: [Bench; 6] = [
     Bench { name: "node", stage: node::stage, measure: node::measure },
     Bench { name: "eap", stage: eap::stage, measure: eap::measure },
+    Bench { name: "journal", stage: journal::stage, measure: journal::measure },
     Bench { name: "memory", stage: memory::stage, measure: memory::measure },
     Bench { name: "perception", stage: perception::stage, measure: perception::measure },
     Bench { name: "end_to_end", stage: end_to_end::stage, measure: end_to_end::measure },

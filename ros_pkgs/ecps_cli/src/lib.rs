@@ -1,4 +1,4 @@
-//! What the `ecps` command is made of.
+//! What the commands `ecps`, `eaplog` and `ecps-conformance` are made of.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -6,14 +6,22 @@
 //! | [`supervise`] | starts such a list, passes its output on and stops every process of it, whatever happens |
 //! | [`up`] | `ecps up`: the two together |
 //! | [`bag`] | reads a ROS 2 MCAP bag, bounded and checked |
-//! | [`play`] | `ecps play`: publishes a bag |
-//! | [`demo`] | `ecps demo`: the main job, watched and checked |
+//! | `play` | `ecps play`: publishes a bag |
+//! | `demo` | `ecps demo`: the main job, watched and checked |
+//! | [`replay`] | actions carried out in the simulator, for `eaplog` and `ecps-conformance` |
+//! | [`delimited`] | files of messages, each after its length |
+//! | [`eaplog`] | the command of that name |
 //! | [`report`] | the demo's result as a page, as a picture and as a table in the terminal |
 
 pub mod bag;
+pub mod delimited;
+#[cfg(feature = "ros")]
 pub mod demo;
+pub mod eaplog;
 pub mod launch;
+#[cfg(feature = "ros")]
 pub mod play;
+pub mod replay;
 pub mod report;
 pub mod supervise;
 pub mod up;

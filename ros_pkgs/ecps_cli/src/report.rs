@@ -36,9 +36,12 @@ mod page;
 mod svg;
 mod terminal;
 
+pub(crate) use chart::stage as latency_chart;
 pub use map::map_svg;
 pub use model::{
     Claim, Fact, FloorMap, Latency, Memory, Path, Point, Recall, RecallVerdict, Refusal, Report, Stage, Verdict,
 };
+pub(crate) use page::STYLE as PAGE_STYLE;
 pub use page::page;
+pub(crate) use svg::{STYLE as DRAWING_STYLE, escape};
 pub use terminal::{Colour, claims_table};

@@ -1,16 +1,57 @@
 //! The handle that writes a journal.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use ecps_core::clock::Stamp;
 use thiserror::Error;
 
+use crate::cipher::PayloadKey;
 use crate::format::{Identity, Moment, ROBOT_BYTES};
-use crate::reader::{ReadError, Verdict, verify_from};
+use crate::notary::{Desk, Pace};
+use crate::reader::{ReadError, Reader, Verdict};
 use crate::record::Payload;
-use crate::storage::{Folder, Storage, segments};
+use crate::sign::Signer;
+use crate::storage::{Folder, SingleFile, Storage, segments};
 use crate::sync::{Durability, Syncer};
-use crate::writer::{AppendError, End, Writer};
+use crate::writer::{AppendError, End, Style, Tier, Writer};
+
+/// Least size of a segment, bytes.
+const LEAST_SEGMENT_BYTES: u64 = 64 << 10;
+/// Greatest size of a segment, bytes.
+const MOST_SEGMENT_BYTES: u64 = 1 << 40;
+
+/// How a journal is kept. The default signs nothing, keeps everything, and begins a new segment after 64 MiB.
+pub struct Options {
+    /// A segment past this size is followed by a new one, bytes; 64 KiB to 1 TiB.
+    pub segment_bytes: u64,
+    /// Whole segments are removed, the oldest first, while all together are larger than this, bytes. The one being
+    /// written stays. None: nothing is ever removed.
+    pub retain_bytes: Option<u64>,
+    /// Signs checkpoints.
+    pub signer: Option<Box<dyn Signer>>,
+    /// A checkpoint is made at least after so many records.
+    pub checkpoint_records: u64,
+    /// And at least after this time, within which also what [`Journal::append_relaxed`] took is written.
+    pub checkpoint_period: Duration,
+    /// Encrypts payloads.
+    pub payload_key: Option<PayloadKey>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            segment_bytes: 64 << 20,
+            retain_bytes: None,
+            signer: None,
+            checkpoint_records: 1024,
+            checkpoint_period: Duration::from_secs(1),
+            payload_key: None,
+        }
+    }
+}
 
 /// Why a journal cannot be written.
 #[derive(Debug, Error)]
@@ -24,6 +65,9 @@ pub enum OpenError {
         /// Its bytes.
         size: usize,
     },
+    /// A segment size outside its range.
+    #[error("segment_bytes is {0}, and must be {LEAST_SEGMENT_BYTES} to {MOST_SEGMENT_BYTES}")]
+    SegmentBytes(u64),
     /// The folder cannot be made, locked or listed.
     #[error("the journal {} cannot be opened: {source}", path.display())]
     Folder {
@@ -42,18 +86,19 @@ pub enum OpenError {
 pub struct Recovered {
     /// Sequence of the last whole record, after which writing goes on; 0: none.
     pub sequence: u64,
-    /// Verdict on the segments that had to be read to find it; [`crate::verify`] judges the whole journal.
+    /// Verdict on the segments that had to be read to find it; [`crate::audit`] judges the whole journal.
     pub verdict: Verdict,
 }
 
-/// A journal being written. One thread appends; another, inside, syncs.
+/// A journal being written. One thread appends; two more, inside, sync and sign.
 ///
 /// When [`Journal::append`] returns, the record is in the kernel, so it survives SIGKILL; syncing follows in the
-/// background: at once when someone waits for it, otherwise two milliseconds later, so that the motion goes out first. [`Journal::durability`] tells when a record also survives a power failure. Dropping syncs what is left.
+/// background: at once when someone waits for it, otherwise two milliseconds later, so that the motion goes out first.
+/// [`Journal::durability`] tells when a record also survives a power failure. Dropping signs and syncs what is left, and
+/// closes the segment.
 pub struct Journal {
-    // Before the writer, since fields drop in this order: the lock is released after the last sync.
-    syncer: Syncer,
-    writer: Writer,
+    desk: Arc<Desk>,
+    notary: Option<JoinHandle<()>>,
 }
 
 impl std::fmt::Debug for Journal {
@@ -63,65 +108,130 @@ impl std::fmt::Debug for Journal {
 }
 
 impl Journal {
+    /// Opens the journal in `folder` with default [`Options`].
+    pub fn open(folder: &Path, identity: Identity, now: Stamp) -> Result<(Journal, Recovered), OpenError> {
+        Journal::open_with(folder, identity, now, Options::default())
+    }
+
     /// Opens the journal in `folder`, which is made where it is missing, and locks it against other writers. What is
     /// there stays as it is: writing goes on in a new segment, after the last whole record. `now` is wall time.
-    pub fn open(folder: &Path, identity: Identity, now: Stamp) -> Result<(Journal, Recovered), OpenError> {
-        let size = identity.robot.len();
-        if size == 0 || size > ROBOT_BYTES {
-            return Err(OpenError::RobotName { size });
-        }
+    pub fn open_with(
+        folder: &Path,
+        identity: Identity,
+        now: Stamp,
+        options: Options,
+    ) -> Result<(Journal, Recovered), OpenError> {
+        check(&identity, &options)?;
         let failed = |source| OpenError::Folder { path: folder.to_owned(), source };
         let storage = Folder::lock(folder).map_err(|source| match source.kind() {
             std::io::ErrorKind::WouldBlock => OpenError::Locked(folder.to_owned()),
             _ => failed(source),
         })?;
         let (end, verdict) = recover(folder)?;
-        let mut journal = Journal::on(Box::new(storage), identity, end).map_err(failed)?;
-        // At once, so that a folder that cannot be written is an error of the start and not of the first motion.
-        journal.writer.begin_segment(now).map_err(failed)?;
-        Ok((journal, Recovered { sequence: end.sequence, verdict }))
+        let sequence = end.sequence;
+        let journal = Journal::on(Arc::new(storage), identity, end, options, Some(now)).map_err(failed)?;
+        Ok((journal, Recovered { sequence, verdict }))
     }
 
-    /// On storage of any kind.
-    pub(crate) fn on(storage: Box<dyn Storage>, identity: Identity, end: End) -> std::io::Result<Journal> {
-        Ok(Journal { syncer: Syncer::start(end.sequence)?, writer: Writer::new(storage, identity, end) })
+    /// Makes a journal of one segment in a new file, as tools do that make one from something else.
+    pub fn create(file: &Path, identity: Identity, now: Stamp, options: Options) -> Result<Journal, OpenError> {
+        check(&identity, &options)?;
+        let options = Options { segment_bytes: MOST_SEGMENT_BYTES, ..options };
+        Journal::on(Arc::new(SingleFile(file.to_owned())), identity, End::default(), options, Some(now))
+            .map_err(|source| OpenError::Folder { path: file.to_owned(), source })
+    }
+
+    /// On storage of any kind. Begins a segment where the time is given, so that what cannot be written is an error of the
+    /// start and not of the first motion.
+    pub(crate) fn on(
+        storage: Arc<dyn Storage>,
+        identity: Identity,
+        end: End,
+        options: Options,
+        now: Option<Stamp>,
+    ) -> std::io::Result<Journal> {
+        let Options { segment_bytes, retain_bytes, signer, checkpoint_records, checkpoint_period, payload_key } =
+            options;
+        let verifier = signer.as_ref().map(|signer| signer.verifier().to_string()).unwrap_or_default();
+        let style = Style { identity, segment_bytes, payload_key, verifier };
+        let syncer = Syncer::start(end.sequence)?;
+        let mut writer = Writer::new(Arc::clone(&storage), style, end);
+        if let Some(now) = now {
+            writer.begin_segment(now)?;
+        }
+        let desk = Arc::new(Desk::new(syncer, writer, Pace { checkpoint_records, checkpoint_period, retain_bytes }));
+        let theirs = Arc::clone(&desk);
+        let notary = std::thread::Builder::new()
+            .name("journal-notary".into())
+            .spawn(move || theirs.work(storage.as_ref(), signer.as_deref()))?;
+        Ok(Journal { desk, notary: Some(notary) })
     }
 
     /// Appends one record with one write(2) and returns its sequence. Where that or an earlier sync failed, the record
     /// goes to a new segment, which begins with a [`crate::record::Fault`].
     pub fn append<P: Payload>(&mut self, moment: &Moment, payload: &P) -> Result<u64, AppendError> {
-        if let Some(lost) = self.syncer.take_failure() {
-            self.writer.abandon(lost);
-        }
-        let (file, sequence) = self.writer.append(moment, payload)?;
-        self.syncer.written(file, sequence);
-        Ok(sequence)
+        self.desk.append(moment, payload, Tier::Process)
+    }
+
+    /// Appends one record that may be lost with the process, as telemetry may: it is written with the next that may not,
+    /// or with enough of its like, within the checkpoint period at the latest, and nobody syncs for its sake. What cannot
+    /// be written then is counted in a [`crate::record::Dropout`].
+    pub fn append_relaxed<P: Payload>(&mut self, moment: &Moment, payload: &P) -> Result<(), AppendError> {
+        self.desk.append(moment, payload, Tier::Nothing).map(drop)
     }
 
     /// Sequence of the last record; 0: none.
     pub fn sequence(&self) -> u64 {
-        self.writer.sequence()
+        self.desk.writer().sequence()
     }
 
     /// Tells, from any thread, when records are on disk.
     pub fn durability(&self) -> Durability {
-        self.syncer.durability()
+        self.desk.syncer.durability()
     }
+
+    /// Why the last checkpoint was not signed; none while checkpoints are signed, or nobody signs.
+    pub fn signing_fault(&self) -> Option<String> {
+        self.desk.signing_fault()
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.desk.close();
+        if let Some(notary) = self.notary.take() {
+            // A panic there is already on stderr, and there is nobody left to tell.
+            let _ = notary.join();
+        }
+    }
+}
+
+fn check(identity: &Identity, options: &Options) -> Result<(), OpenError> {
+    let size = identity.robot.len();
+    if size == 0 || size > ROBOT_BYTES {
+        return Err(OpenError::RobotName { size });
+    }
+    let bytes = options.segment_bytes;
+    if !(LEAST_SEGMENT_BYTES..=MOST_SEGMENT_BYTES).contains(&bytes) {
+        return Err(OpenError::SegmentBytes(bytes));
+    }
+    Ok(())
 }
 
 /// Finds where writing goes on: reads backwards until a segment has a whole superblock.
 fn recover(folder: &Path) -> Result<(End, Verdict), OpenError> {
     let listed = segments(folder).map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;
-    let highest = listed.last().map_or(0, |(number, _)| *number);
+    let segment = listed.last().map_or(0, |(number, _)| *number);
+    let listed: Vec<_> = listed.into_iter().map(|(number, path)| (Some(number), path)).collect();
     let mut verdict = Verdict::Clean;
     for start in (0..listed.len()).rev() {
-        let report = verify_from(listed.get(start..).unwrap_or_default().to_vec())?;
+        let report = Reader::over(listed.get(start..).unwrap_or_default().to_vec()).finish()?;
         verdict = report.verdict;
-        if let Some((sequence, digest)) = report.end {
-            return Ok((End { segment: highest, sequence, digest }, verdict));
+        if let Some(end) = report.end {
+            return Ok((End { segment, sequence: end.sequence, digest: end.digest, tree: end.tree }, verdict));
         }
     }
-    Ok((End { segment: highest, ..End::default() }, verdict))
+    Ok((End { segment, ..End::default() }, verdict))
 }
 
 #[cfg(test)]
@@ -134,7 +244,7 @@ mod tests {
     use super::*;
     use crate::record::{Entry, Stop};
     use crate::scan::{Segment, Step};
-    use crate::storage::SegmentFile;
+    use crate::storage::{SegmentFile, Unwritten};
     use crate::{Durable, SyncError};
 
     /// A disk in memory of which the given write or sync fails; writes and syncs count from 1 over all segments.
@@ -153,20 +263,28 @@ mod tests {
     }
 
     impl Storage for FailingDisk {
-        fn create(&mut self, number: u64, superblock: &[u8]) -> io::Result<Arc<dyn SegmentFile>> {
+        fn create(&self, number: u64, superblock: &[u8]) -> io::Result<Arc<dyn SegmentFile>> {
             let mut segments = self.segments.lock().unwrap();
             assert_eq!(number as usize, segments.len() + 1);
             segments.push(superblock.to_vec());
             Ok(Arc::new(FailingFile { disk: self.clone(), number: segments.len() - 1 }))
         }
+
+        fn list(&self) -> io::Result<Vec<(u64, u64)>> {
+            Ok(Vec::new())
+        }
+
+        fn remove(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     impl SegmentFile for FailingFile {
-        fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        fn append(&self, bytes: &[u8]) -> Result<(), Unwritten> {
             let bad = self.disk.bad_writes.contains(&(self.disk.writes.fetch_add(1, Ordering::SeqCst) + 1));
-            let kept = if bad { &bytes[..bytes.len() / 2] } else { bytes };
-            self.disk.segments.lock().unwrap()[self.number].extend(kept);
-            if bad { Err(io::Error::other("the disk is full")) } else { Ok(()) }
+            let written = if bad { bytes.len() / 2 } else { bytes.len() };
+            self.disk.segments.lock().unwrap()[self.number].extend(&bytes[..written]);
+            if bad { Err(Unwritten { written, source: io::Error::other("the disk is full") }) } else { Ok(()) }
         }
 
         fn sync(&self) -> io::Result<()> {
@@ -177,7 +295,7 @@ mod tests {
 
     fn journal(disk: &FailingDisk) -> Journal {
         let identity = Identity { robot: "r".into(), session: [0; 16], boot: [0; 16] };
-        Journal::on(Box::new(disk.clone()), identity, End::default()).unwrap()
+        Journal::on(Arc::new(disk.clone()), identity, End::default(), Options::default(), None).unwrap()
     }
 
     fn stop(n: u64) -> Stop {
@@ -218,8 +336,14 @@ mod tests {
         journal.append(&Moment::default(), &stop(1)).unwrap();
         let error = journal.append(&Moment::default(), &stop(2)).unwrap_err();
         assert_eq!(error.to_string(), "record 2 could not be written to segment 2: the disk is full");
-        assert_eq!(journal.append(&Moment::default(), &stop(3)).unwrap(), 3, "after a record of the fault");
-        assert_eq!(journal.sequence(), 3);
+        // After records of the two faults, and of the stop that is missing.
+        assert_eq!(journal.append(&Moment::default(), &stop(3)).unwrap(), 5);
+        drop(journal);
+        let dropout = crate::record::Dropout {
+            counts: vec![crate::record::Count { kind: 4, records: 1 }],
+            cause: "the disk is full".into(),
+        };
+        assert_eq!(entries(&disk)[3..], [(3, 4, Entry::Dropout(dropout)), (3, 5, Entry::Stop(stop(3)))]);
     }
 
     #[test]
@@ -264,5 +388,30 @@ mod tests {
         let huge = Stop { cause: "x".repeat(crate::format::PAYLOAD_BYTES), detail: String::new() };
         assert!(matches!(journal.append(&Moment::default(), &huge), Err(AppendError::TooLarge { .. })));
         assert_eq!(journal.append(&Moment::default(), &stop(1)).unwrap(), 1);
+    }
+
+    #[test]
+    fn relaxed_records_that_the_disk_did_not_take_are_counted_and_the_others_are_there() {
+        let disk = FailingDisk { bad_writes: vec![1], ..FailingDisk::default() };
+        let mut journal = journal(&disk);
+        for n in 1..=4 {
+            journal.append_relaxed(&Moment::default(), &stop(n)).unwrap();
+        }
+        assert_eq!(disk.writes.load(Ordering::SeqCst), 0, "nothing was urgent");
+        journal.append(&Moment::default(), &stop(5)).unwrap();
+        drop(journal);
+        let found = entries(&disk);
+        let stops = |n| found.iter().filter(|(_, _, entry)| *entry == Entry::Stop(stop(n))).count();
+        assert_eq!([1, 2, 3, 4, 5].map(stops), [1, 1, 0, 0, 1], "half the bytes are two and a half records");
+        let lost: u64 = found
+            .iter()
+            .filter_map(|(_, _, entry)| match entry {
+                Entry::Dropout(dropout) => Some(dropout.counts.iter().map(|count| count.records).sum::<u64>()),
+                _ => None,
+            })
+            .sum();
+        assert_eq!(lost, 2);
+        let sequences: Vec<u64> = found.iter().map(|(_, sequence, _)| *sequence).collect();
+        assert_eq!(sequences, (1..=5).collect::<Vec<_>>(), "two before, then fault, dropout and the urgent one");
     }
 }

@@ -1,14 +1,15 @@
 //! Reading a whole journal, over all of its segments, and the verdict on it.
 
 use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::format::Digest;
+use crate::cipher::PayloadKey;
+use crate::format::{Digest, Superblock};
 use crate::scan::{ChainError, Flaw, Record, Segment, Step};
 use crate::storage::segments;
+use crate::tree::Tree;
 
 /// Why a journal cannot be read at all.
 #[derive(Debug, Error)]
@@ -76,6 +77,35 @@ impl std::fmt::Display for Verdict {
     }
 }
 
+/// Where what was read so far ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// Sequence of the last whole record.
+    pub sequence: u64,
+    /// Its digest, or that of a superblock without records.
+    pub digest: Digest,
+    /// The tree over all records up to it.
+    pub tree: Tree,
+}
+
+impl End {
+    /// Why a segment, named by number `named`, does not go on here.
+    pub(crate) fn check(end: Option<&End>, named: Option<u64>, head: &Superblock) -> Result<(), ChainError> {
+        if let Some(expected) = named.filter(|number| *number != head.segment) {
+            return Err(ChainError::Number { found: head.segment, expected });
+        }
+        let Some(end) = end else { return Ok(()) };
+        let expected = end.sequence.wrapping_add(1);
+        if head.first_sequence != expected {
+            return Err(ChainError::Sequence { found: head.first_sequence, expected });
+        }
+        if head.previous != end.digest {
+            return Err(ChainError::Digest);
+        }
+        if head.tree != end.tree { Err(ChainError::Tree) } else { Ok(()) }
+    }
+}
+
 /// Result of reading a journal to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -83,36 +113,57 @@ pub struct Report {
     pub segments: usize,
     /// Whole records read.
     pub records: u64,
-    /// Sequence of the last whole record and its digest; none where no segment has a whole superblock.
-    pub end: Option<(u64, Digest)>,
+    /// Where it ends; none where no segment has a whole superblock.
+    pub end: Option<End>,
     /// What is to be thought of it.
     pub verdict: Verdict,
+}
+
+/// The file of a segment, and the number that it is named by; none for a single file of any name.
+pub(crate) type Listed = (Option<u64>, PathBuf);
+
+/// The segments of the journal at `path`: a folder, or one file.
+pub(crate) fn list(path: &Path) -> Result<Vec<Listed>, ReadError> {
+    let failed = |source| ReadError::Io { path: path.to_owned(), source };
+    if !std::fs::metadata(path).map_err(failed)?.is_dir() {
+        return Ok(vec![(None, path.to_owned())]);
+    }
+    let listed: Vec<_> = segments(path).map_err(failed)?.into_iter().map(|(number, p)| (Some(number), p)).collect();
+    if listed.is_empty() { Err(ReadError::Empty(path.to_owned())) } else { Ok(listed) }
+}
+
+/// The files of the journal at `path`, a folder or one segment, in order.
+pub fn segment_paths(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    Ok(list(path)?.into_iter().map(|(_, path)| path).collect())
+}
+
+/// Opens a segment's file.
+pub(crate) fn open(path: &Path) -> Result<Result<Segment<File>, Flaw>, ReadError> {
+    File::open(path).and_then(Segment::open).map_err(|source| ReadError::Io { path: path.to_owned(), source })
 }
 
 /// A journal being read, in order.
 #[derive(Debug)]
 pub struct Reader {
     /// Segments still to be read.
-    ahead: std::vec::IntoIter<(u64, PathBuf)>,
+    ahead: std::vec::IntoIter<Listed>,
     segments: usize,
-    /// The segment being read, with the number and path of its file.
-    current: Option<(u64, PathBuf, Segment<BufReader<File>>)>,
-    end: Option<(u64, Digest)>,
+    /// The segment being read, and its file.
+    current: Option<(PathBuf, Segment<File>)>,
+    end: Option<End>,
     records: u64,
     verdict: Verdict,
+    keys: Vec<PayloadKey>,
 }
 
 impl Reader {
-    /// Reads the journal in folder `path`. A writer may be at work: its last record then may read as torn.
+    /// Reads the journal at `path`: a folder, or one segment. A writer may be at work: its last record then may read as
+    /// torn.
     pub fn open(path: &Path) -> Result<Reader, ReadError> {
-        let listed = segments(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
-        if listed.is_empty() {
-            return Err(ReadError::Empty(path.to_owned()));
-        }
-        Ok(Reader::over(listed))
+        Ok(Reader::over(list(path)?))
     }
 
-    fn over(listed: Vec<(u64, PathBuf)>) -> Reader {
+    pub(crate) fn over(listed: Vec<Listed>) -> Reader {
         Reader {
             segments: listed.len(),
             ahead: listed.into_iter(),
@@ -120,63 +171,59 @@ impl Reader {
             end: None,
             records: 0,
             verdict: Verdict::Clean,
+            keys: Vec::new(),
         }
+    }
+
+    /// Decrypts payloads with these keys.
+    #[must_use]
+    pub fn with_keys(self, keys: Vec<PayloadKey>) -> Reader {
+        Reader { keys, ..self }
     }
 
     /// The next whole record, or none at the end. A flaw is no error: it is kept for [`Reader::verdict`].
     pub fn read(&mut self) -> Result<Option<Record>, ReadError> {
         loop {
-            if let Some((number, path, segment)) = &mut self.current {
-                let step = segment.read().map_err(|source| ReadError::Io { path: path.clone(), source })?;
-                self.end = Some(segment.end());
-                match step {
-                    Step::Record(record) => {
-                        self.records += 1;
-                        return Ok(Some(record));
-                    }
-                    Step::End => {}
-                    Step::Flaw(flaw) => {
-                        let segment = *number;
-                        self.note(segment, flaw);
-                    }
+            let Some((path, segment)) = &mut self.current else {
+                let Some(next) = self.ahead.next() else { return Ok(None) };
+                self.begin(next)?;
+                continue;
+            };
+            match segment.read().map_err(|source| ReadError::Io { path: path.clone(), source })? {
+                Step::Record(record) => {
+                    self.records += 1;
+                    return Ok(Some(record));
                 }
-                self.current = None;
-            } else {
-                let Some((number, path)) = self.ahead.next() else { return Ok(None) };
-                self.begin(number, path)?;
+                Step::End => {}
+                Step::Flaw(flaw) => {
+                    let number = segment.superblock().segment;
+                    note(&mut self.verdict, number, flaw);
+                }
+            }
+            if let Some((_, segment)) = self.current.take() {
+                let (sequence, digest) = segment.end();
+                self.end = Some(End { sequence, digest, tree: segment.tree() });
             }
         }
     }
 
-    fn begin(&mut self, number: u64, path: PathBuf) -> Result<(), ReadError> {
-        let opened = File::open(&path).and_then(|file| Segment::open(BufReader::new(file)));
-        match opened.map_err(|source| ReadError::Io { path: path.clone(), source })? {
-            Err(flaw) => self.note(number, flaw),
+    fn begin(&mut self, (named, path): Listed) -> Result<(), ReadError> {
+        match open(&path)? {
+            Err(flaw) => note(&mut self.verdict, named.unwrap_or(0), flaw),
             Ok(segment) => {
-                let head = segment.superblock();
-                let broken = match self.end {
-                    _ if head.segment != number => Some(ChainError::Number { found: head.segment, expected: number }),
-                    Some((sequence, _)) if head.first_sequence != sequence.wrapping_add(1) => {
-                        let expected = sequence.wrapping_add(1);
-                        Some(ChainError::Sequence { found: head.first_sequence, expected })
-                    }
-                    Some((_, digest)) if head.previous != digest => Some(ChainError::Digest),
-                    _ => None,
-                };
-                if let Some(reason) = broken {
-                    self.note(number, Flaw::ChainBroken { index: 0, offset: 0, reason });
+                if let Err(reason) = End::check(self.end.as_ref(), named, segment.superblock()) {
+                    let number = named.unwrap_or(segment.superblock().segment);
+                    note(&mut self.verdict, number, Flaw::ChainBroken { index: 0, offset: 0, reason });
                 }
-                self.current = Some((number, path, segment));
+                self.current = Some((path, segment.with_keys(&self.keys)));
             }
         }
         Ok(())
     }
 
-    fn note(&mut self, segment: u64, flaw: Flaw) {
-        let verdict = Verdict::Flawed { segment, flaw };
-        if verdict.gravity() > self.verdict.gravity() {
-            self.verdict = verdict;
-        }
+    /// Head of the segment that the last record came from.
+    pub fn superblock(&self) -> Option<&Superblock> {
+        self.current.as_ref().map(|(_, segment)| segment.superblock())
     }
 
     /// Verdict on what was read so far.
@@ -191,12 +238,15 @@ impl Reader {
     }
 }
 
-/// Reads and judges the journal in folder `path`.
-pub fn verify(path: &Path) -> Result<Report, ReadError> {
-    Reader::open(path)?.finish()
+/// Keeps the gravest flaw, and of those the first.
+pub(crate) fn note(verdict: &mut Verdict, segment: u64, flaw: Flaw) {
+    let new = Verdict::Flawed { segment, flaw };
+    if new.gravity() > verdict.gravity() {
+        *verdict = new;
+    }
 }
 
-/// Reads and judges the given segments.
-pub(crate) fn verify_from(listed: Vec<(u64, PathBuf)>) -> Result<Report, ReadError> {
-    Reader::over(listed).finish()
+/// Reads and judges the journal at `path`; [`crate::audit`] judges it in every respect.
+pub fn verify(path: &Path) -> Result<Report, ReadError> {
+    Reader::open(path)?.finish()
 }

@@ -10,9 +10,20 @@ mod proto {
     include!(concat!(env!("OUT_DIR"), "/ecps.journal.rs"));
 }
 
+pub use proto::dropout::Count;
+pub use proto::index::Mark;
 pub use proto::{
-    Action, Fault, Limits, LimitsChanged, Motion, Outcome, PlanarVelocity, Refusals, Reset, Stop, Verdict,
+    Action, Checkpoint, Dropout, Fault, Footer, Imported, Index, Limits, LimitsChanged, Motion, Outcome,
+    PlanarVelocity, Refusals, Reset, Retired, Simulation, Source, Stop, Verdict,
 };
+
+/// Descriptor of all payloads and of the `EAP` messages in them, a serialised `google.protobuf.FileDescriptorSet`.
+pub const SCHEMA: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schema.binpb"));
+
+/// Whether a kind is the journal's own: what it says of itself stays readable where payloads are encrypted.
+pub fn is_housekeeping(kind: u16) -> bool {
+    matches!(kind, Fault::KIND | Checkpoint::KIND | Dropout::KIND | Retired::KIND)
+}
 
 /// A message that a record can hold.
 pub trait Payload: Message {
@@ -26,6 +37,17 @@ macro_rules! kinds {
         $(impl Payload for $message {
             const KIND: u16 = $kind;
         })*
+
+        /// Name of the message that a kind stands for, as in `proto/journal.proto`; none for one that a newer writer knows.
+        pub fn kind_name(kind: u16) -> Option<&'static str> {
+            match kind {
+                $($kind => Some(stringify!($message)),)*
+                _ => None,
+            }
+        }
+
+        /// Every kind and its name.
+        pub const KINDS: &[(u16, &str)] = &[$(($kind, stringify!($message))),*];
 
         /// The payload of a record, by its kind.
         #[derive(Debug, Clone, PartialEq)]
@@ -50,4 +72,7 @@ macro_rules! kinds {
     };
 }
 
-kinds!(1 Motion, 2 Action, 3 Outcome, 4 Stop, 5 Reset, 6 LimitsChanged, 7 Refusals, 8 Fault);
+kinds!(
+    1 Motion, 2 Action, 3 Outcome, 4 Stop, 5 Reset, 6 LimitsChanged, 7 Refusals, 8 Fault,
+    16 Checkpoint, 17 Dropout, 18 Retired, 19 Source, 20 Imported, 21 Simulation
+);

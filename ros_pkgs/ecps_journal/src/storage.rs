@@ -8,24 +8,39 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{FlockOperation, flock};
+use thiserror::Error;
 
 /// Most segments that one journal may have.
 pub const SEGMENTS: usize = 1_000_000;
 /// File that a writer holds locked as long as it lives.
 const LOCK: &str = "lock";
 
-/// Where segments are made.
-pub trait Storage: Send {
+/// Where segments are.
+pub trait Storage: Send + Sync {
     /// Makes segment `number`, which must not exist, and writes its superblock. Leaves nothing behind on failure.
-    fn create(&mut self, number: u64, superblock: &[u8]) -> io::Result<Arc<dyn SegmentFile>>;
+    fn create(&self, number: u64, superblock: &[u8]) -> io::Result<Arc<dyn SegmentFile>>;
+    /// Numbers of all segments and their sizes in bytes, ascending.
+    fn list(&self) -> io::Result<Vec<(u64, u64)>>;
+    /// Removes segment `number`.
+    fn remove(&self, number: u64) -> io::Result<()>;
 }
 
 /// A segment being written.
 pub trait SegmentFile: Send + Sync {
-    /// Appends all of `bytes` with one write(2); a part written is an error.
-    fn append(&self, bytes: &[u8]) -> io::Result<()>;
+    /// Appends all of `bytes` with one write(2).
+    fn append(&self, bytes: &[u8]) -> Result<(), Unwritten>;
     /// Returns when everything appended before is on disk.
     fn sync(&self) -> io::Result<()>;
+}
+
+/// Not all of it was written.
+#[derive(Debug, Error)]
+#[error("{source}")]
+pub struct Unwritten {
+    /// Bytes that were, from the front.
+    pub written: usize,
+    /// What the system said.
+    pub source: io::Error,
 }
 
 /// A journal's folder, locked for one writer until this is dropped.
@@ -55,6 +70,12 @@ impl Drop for Folder {
     }
 }
 
+/// Whether a writer has the journal in `folder` at present.
+pub fn is_being_written(folder: &Path) -> bool {
+    let held = |lock: File| flock(&lock, FlockOperation::NonBlockingLockShared).is_err();
+    File::open(folder.join(LOCK)).is_ok_and(held)
+}
+
 /// Path of segment `number`.
 pub(crate) fn segment_path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:06}.eaplog"))
@@ -79,17 +100,54 @@ pub(crate) fn segments(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 }
 
 impl Storage for Folder {
-    fn create(&mut self, number: u64, superblock: &[u8]) -> io::Result<Arc<dyn SegmentFile>> {
-        let path = segment_path(&self.path, number);
-        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
-        let segment = DiskFile { file, folder: File::open(&self.path)?, entry: AtomicBool::new(false) };
-        if let Err(error) = segment.append(superblock) {
-            // It holds no record, so nothing is lost with it; if it cannot be removed it reads as a torn tail.
-            let _ = std::fs::remove_file(&path);
-            return Err(error);
-        }
-        Ok(Arc::new(segment))
+    fn create(&self, number: u64, superblock: &[u8]) -> io::Result<Arc<dyn SegmentFile>> {
+        create_file(&segment_path(&self.path, number), &self.path, superblock)
     }
+
+    fn list(&self) -> io::Result<Vec<(u64, u64)>> {
+        let sized = |(number, path): (u64, PathBuf)| Ok((number, std::fs::metadata(path)?.len()));
+        segments(&self.path)?.into_iter().map(sized).collect()
+    }
+
+    fn remove(&self, number: u64) -> io::Result<()> {
+        std::fs::remove_file(segment_path(&self.path, number))
+    }
+}
+
+/// A journal of one segment in a new file of any name, as tools make it from others.
+#[derive(Debug)]
+pub struct SingleFile(
+    /// The file.
+    pub PathBuf,
+);
+
+impl Storage for SingleFile {
+    fn create(&self, number: u64, superblock: &[u8]) -> io::Result<Arc<dyn SegmentFile>> {
+        if number != 1 {
+            return Err(io::Error::other(format!("{} cannot hold a second segment", self.0.display())));
+        }
+        let folder = self.0.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        create_file(&self.0, folder, superblock)
+    }
+
+    fn list(&self) -> io::Result<Vec<(u64, u64)>> {
+        Ok(Vec::new())
+    }
+
+    fn remove(&self, number: u64) -> io::Result<()> {
+        Err(io::Error::other(format!("segment {number} is the only one")))
+    }
+}
+
+fn create_file(path: &Path, folder: &Path, superblock: &[u8]) -> io::Result<Arc<dyn SegmentFile>> {
+    let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
+    let segment = DiskFile { file, folder: File::open(folder)?, entry: AtomicBool::new(false) };
+    if let Err(error) = segment.append(superblock) {
+        // It holds no record, so nothing is lost with it; if it cannot be removed it reads as a torn tail.
+        let _ = std::fs::remove_file(path);
+        return Err(error.source);
+    }
+    Ok(Arc::new(segment))
 }
 
 /// A segment on disk.
@@ -101,15 +159,16 @@ struct DiskFile {
 }
 
 impl SegmentFile for DiskFile {
-    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+    fn append(&self, bytes: &[u8]) -> Result<(), Unwritten> {
         loop {
             match (&self.file).write(bytes) {
                 Ok(written) if written == bytes.len() => return Ok(()),
                 Ok(written) => {
-                    return Err(io::Error::other(format!("only {written} of {} bytes were written", bytes.len())));
+                    let text = format!("only {written} of {} bytes were written", bytes.len());
+                    return Err(Unwritten { written, source: io::Error::other(text) });
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(source) => return Err(Unwritten { written: 0, source }),
             }
         }
     }

@@ -22,16 +22,18 @@ fn segment(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:06}.eaplog"))
 }
 
-/// Offsets of the records of segment 1, and its end.
+/// Offsets of the records of segment 1, of its footer, and its end.
 fn boundaries(folder: &Path) -> Vec<usize> {
     let mut reader = Reader::open(folder).unwrap();
     let mut found: Vec<usize> = Vec::new();
+    let mut end = 0;
     while let Some(record) = reader.read().unwrap() {
         if record.segment == 1 {
             found.push(record.offset as usize);
+            end = record.offset as usize + record.header.length;
         }
     }
-    found.push(std::fs::metadata(segment(folder, 1)).unwrap().len() as usize);
+    found.extend([end, std::fs::metadata(segment(folder, 1)).unwrap().len() as usize]);
     found
 }
 
@@ -71,7 +73,7 @@ fn cut_at_every_byte_all_whole_records_before_the_cut_are_read() {
     let at = boundaries(folder.path());
     for cut in 0..=whole.len() {
         let (records, flaw) = scan(&whole[..cut]);
-        let before = at.iter().skip(1).filter(|end| **end <= cut).count();
+        let before = at[1..4].iter().filter(|end| **end <= cut).count();
         assert_eq!(records, before, "cut at {cut}");
         let offset = at.iter().rev().find(|o| **o <= cut).map_or(0, |o| *o as u64);
         let torn = Flaw::Torn { offset };
@@ -89,11 +91,16 @@ fn a_flip_of_any_bit_is_damage_of_the_right_record() {
         let mut flipped = whole.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         let (records, flaw) = scan(&flipped);
-        let record = at.iter().skip(1).filter(|end| **end <= bit / 8).count();
+        let record = at[1..4].iter().filter(|end| **end <= bit / 8).count();
         match flaw.unwrap_or_else(|| panic!("bit {bit} was accepted in silence")) {
             Flaw::Damaged { index, .. } => assert_eq!(index as usize, record, "bit {bit}"),
-            // A superblock whose length grew by a flip runs into the records or past the end.
+            // A superblock or footer whose length grew by a flip runs past the end; a footer without its mark is too
+            // short for a record.
             Flaw::Torn { offset: 0 } => assert!((96..128).contains(&bit), "bit {bit}"),
+            Flaw::Torn { offset } => {
+                assert_eq!(offset as usize, at[3], "bit {bit}");
+                assert!((0..8).contains(&(bit / 8 - at[3])), "bit {bit}");
+            }
             other => panic!("bit {bit}: {other:?}"),
         }
         assert_eq!(records, record, "bit {bit}: what is before is still read");
@@ -129,7 +136,7 @@ fn a_record_of_another_journal_in_the_right_place_breaks_the_chain() {
     let (bytes, other) =
         (std::fs::read(segment(ours.path(), 1)).unwrap(), std::fs::read(segment(theirs.path(), 1)).unwrap());
     let at = boundaries(ours.path());
-    let forged = [&bytes[..at[1]], &other[at[1]..]].concat();
+    let forged = [&bytes[..at[1]], &other[at[1]..at[2]]].concat();
     let report = judge(ours.path(), &forged);
     assert!(matches!(flaw(&report), Flaw::ChainBroken { index: 1, reason: ChainError::Digest, .. }), "{report:?}");
 }
@@ -166,6 +173,7 @@ fn a_tail_of_zeros_is_torn_and_not_damaged() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &["a"]);
     let mut bytes = std::fs::read(segment(folder.path(), 1)).unwrap();
+    bytes.truncate(boundaries(folder.path())[1]);
     let offset = bytes.len() as u64;
     bytes.extend([0; 5000]);
     let report = judge(folder.path(), &bytes);

@@ -28,9 +28,12 @@ fn child_appends_until_it_is_killed() {
 
 #[test]
 fn every_acknowledged_record_is_there_after_sigkill() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut acknowledged = 0;
+    let (mut folder, mut acknowledged, mut most) = (tempfile::tempdir().unwrap(), 0, 0);
     for kills in 1..=ecps_core::campaign::rounds(5, 1000) as usize {
+        if kills % 20 == 0 {
+            // All of it is read after each kill: a new one keeps that short.
+            (folder, acknowledged) = (tempfile::tempdir().unwrap(), 0);
+        }
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child_appends_until_it_is_killed", "--nocapture"])
             .env(FOLDER, folder.path())
@@ -54,9 +57,10 @@ fn every_acknowledged_record_is_there_after_sigkill() {
         said(usize::MAX);
         let report = verify(folder.path()).unwrap();
         assert!(report.verdict.is_whole(), "{}", report.verdict);
-        let last = report.end.unwrap().0;
+        let last = report.end.unwrap().sequence;
         assert_eq!(last, report.records);
         assert!(last >= acknowledged, "{acknowledged} were acknowledged and {last} are there");
+        most = acknowledged.max(most);
     }
-    assert!(acknowledged >= 1500);
+    assert!(most >= 1500);
 }

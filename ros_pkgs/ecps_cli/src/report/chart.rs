@@ -56,7 +56,7 @@ fn log(ms: f64) -> f64 {
 }
 
 /// Both plots of a stage, side by side where there is room, with their figures above.
-pub(super) fn stage(stage: &Stage) -> String {
+pub(crate) fn stage(stage: &Stage) -> String {
     let sorted = stage.sorted_ms();
     let mut html = format!("<section class=\"stage\"><h3>{}</h3>", escape(&stage.name));
     let (Some(p50), Some(p99), Some(max)) = (quantile(&sorted, 0.5), quantile(&sorted, 0.99), sorted.last()) else {

@@ -7,7 +7,7 @@ use super::map::map_svg;
 use super::model::{Claim, Report, Verdict};
 use super::svg::escape;
 
-const STYLE: &str = include_str!("page.css");
+pub(crate) const STYLE: &str = include_str!("page.css");
 
 /// The whole page.
 pub fn page(report: &Report) -> String {

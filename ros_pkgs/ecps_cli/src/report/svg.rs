@@ -1,10 +1,10 @@
 //! Small helpers for SVG and HTML text.
 
 /// The colours and strokes of all drawings, for a page as for a picture that stands alone.
-pub(super) const STYLE: &str = include_str!("drawing.css");
+pub(crate) const STYLE: &str = include_str!("drawing.css");
 
 /// `text` for between tags and in quoted attributes.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
