@@ -5,16 +5,17 @@ import math
 import sys
 import time
 
-from ecps_msgs.srv import ResetGate, SetLimits
+from ecps_msgs.srv import EnableGate, ResetGate, SetLimits
 from geometry_msgs.msg import TwistStamped
 from rclpy.duration import Duration
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from peer import expect, expect_equal, expect_words, run
 from robot import Robot, is_zero
 
-NONE, INVALID = 0, 1
-IDLE, ACTIVE, STOPPED = 0, 1, 2
+NONE, INVALID, CAUSE_PRESENT, NOT_ENABLED = 0, 1, 2, 6
+IDLE, ACTIVE, STOPPED, DISARMED = 0, 1, 2, 3
 
 
 class Gate:
@@ -67,7 +68,9 @@ def scenario(peer):
     gate = Gate(peer)
     robot = gate.robot
     estop = peer.client(Trigger, "/robot1/eap_executor/estop")
+    enable = peer.client(EnableGate, "/robot1/eap_executor/enable")
     reset = peer.client(ResetGate, "/robot1/eap_executor/reset")
+    stop_request = peer.publisher(Bool, "/robot1/stop_request")
     set_limits = peer.client(SetLimits, "/robot1/eap_executor/set_limits")
     expect_equal(gate.state.mode, IDLE, "mode at start")
 
@@ -108,7 +111,7 @@ def scenario(peer):
     gate.wait_until_accounted()
     peer.wait_until(lambda: gate.count("command_silence") >= 1, "the silence among the reasons")
 
-    # An emergency stop while driving: commands go on and are refused.
+    # A protective stop while driving: commands go on and are refused.
     gate.drive_until(0.3, lambda: robot.speed() > 0.25, "the robot at speed")
     answer = peer.call(estop, Trigger.Request())
     expect(answer.success and "reset" in answer.message, f"the answer to the stop is '{answer.message}'")
@@ -126,6 +129,12 @@ def scenario(peer):
     expect_words(answer.error_msg, "caller.id", "empty")
     expect_equal(gate.state.mode, STOPPED, "mode after a refused reset")
     answer = peer.call(reset, ResetGate.Request(caller=peer.caller()))
+    expect_equal(answer.error_code, NOT_ENABLED, "code of a reset that nobody enabled")
+    expect_words(answer.error_msg, "~/enable")
+    arm = lambda on: peer.call(enable, EnableGate.Request(caller=peer.caller(), enable=on))
+    answer = arm(True)
+    expect_equal((answer.error_code, gate.state.mode), (NONE, STOPPED), "the answer to an enable, and the mode after it")
+    answer = peer.call(reset, ResetGate.Request(caller=peer.caller()))
     expect_equal((answer.error_code, answer.error_msg), (NONE, ""), "the answer to a reset")
     peer.wait_until(lambda: gate.state.mode == IDLE, "an idle gate")
     robot.odometry.clear()
@@ -134,14 +143,38 @@ def scenario(peer):
     expect(all(is_zero(command) for command in robot.commands[stopped_at:]), "the gate resumed by itself")
     gate.drive_until(0.2, lambda: gate.outputs()[-1] == 0.2, "a new command after the reset")
 
+    # A stop by topic lasts as long as the topic says so, and then until reset.
+    stop_request.publish(Bool(data=True))
+    peer.wait_until(lambda: gate.state.mode == STOPPED, "the stop by topic")
+    expect_words(gate.state.stop_cause, "topic", "stop_request")
+    robot.wait_for_rest()
+    expect_equal(arm(True).error_code, NONE, "code of an enable while stopped")
+    answer = peer.call(reset, ResetGate.Request(caller=peer.caller()))
+    expect_equal(answer.error_code, CAUSE_PRESENT, "code of a reset while the topic says stop")
+    stop_request.publish(Bool(data=False))
+    end = time.monotonic() + 10.0
+    while (answer := peer.call(reset, ResetGate.Request(caller=peer.caller()))).error_code != NONE:
+        expect(time.monotonic() < end, f"the reset is still refused: {answer.error_msg}")
+
+    # Disarmed, nothing passes.
+    expect_equal(arm(False).error_code, NONE, "code of a disarm")
+    peer.wait_until(lambda: gate.state.mode == DISARMED, "a disarmed gate")
+    refused = gate.count("not_armed")
+    gate.drive_until(0.2, lambda: gate.count("not_armed") > refused, "a command refused by the disarmed gate")
+    robot.wait_for_rest()
+    expect_equal(arm(True).error_code, NONE, "code of an enable")
+    peer.wait_until(lambda: gate.state.mode == IDLE, "an armed gate")
+
     # Limits go down, and never above those of the parameters.
     def limits(speed):
         return SetLimits.Request(
             caller=peer.caller(),
             max_linear_speed=speed,
             max_linear_acceleration=1.5,
+            max_linear_jerk=30.0,
             max_angular_speed=1.5,
             max_angular_acceleration=4.0,
+            max_angular_jerk=80.0,
         )
 
     for speed, words in [(2.0, ["max_linear_speed", "2", "0.8"]), (math.nan, ["max_linear_speed", "NaN"]), (0.0, ["max_linear_speed", "0"])]:

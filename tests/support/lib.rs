@@ -29,7 +29,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// Within which a peer's whole scenario is over.
 pub const SCENARIO: Duration = Duration::from_secs(90);
 /// The nodes that have parameters.
-pub const NODES: [&str; 4] = ["eap_executor", "ecps_sim", "ltp_bridge", "mep_server"];
+pub const NODES: [&str; 5] = ["eap_executor", "eap_supervisor", "ecps_sim", "ltp_bridge", "mep_server"];
 
 /// The repository's root.
 pub fn root() -> &'static Path {
@@ -58,6 +58,11 @@ impl Ros {
     /// Takes a domain that no running test uses.
     pub fn new() -> Ros {
         Ros { domain: Domain::take(), home: tempfile::tempdir().unwrap() }
+    }
+
+    /// Its id.
+    pub fn domain(&self) -> u32 {
+        self.domain.id()
     }
 
     /// The home folder of all its processes.

@@ -127,7 +127,8 @@ impl Process {
         writeln!(input, "{line}").and_then(|()| input.flush()).unwrap();
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
         // One that has ended already needs none.
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }

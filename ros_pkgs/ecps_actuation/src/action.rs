@@ -8,6 +8,7 @@ use prost::Message as _;
 
 use crate::drive::TOLERANCE_RANGE;
 use crate::motion::LIMIT_RANGE;
+use crate::plan::Plan;
 use crate::state::PlanarPose;
 
 /// Longest id of an action, bytes.
@@ -27,7 +28,7 @@ pub enum ErrorCode {
     Invalid = 1,
     /// Nothing here can do this kind of action.
     Unsupported = 2,
-    /// Decided on a state that is too old.
+    /// Decided on a state that is too old, or not started in time.
     Expired = 3,
     /// Leaves the workspace.
     OutOfLimits = 4,
@@ -35,7 +36,7 @@ pub enum ErrorCode {
     Stopped = 5,
     /// Canceled by a client.
     Canceled = 6,
-    /// A newer goal took over.
+    /// A source of higher priority took over.
     Preempted = 7,
     /// The journal could not be written.
     Journal = 8,
@@ -43,6 +44,12 @@ pub enum ErrorCode {
     StateStale = 9,
     /// No progress towards the target.
     NoProgress = 10,
+    /// As many actions wait as may.
+    QueueFull = 12,
+    /// Was to come after an action that failed or is not known.
+    Dependency = 13,
+    /// Nobody has enabled the gate.
+    NotArmed = 14,
 }
 
 /// An action that is not accepted.
@@ -74,6 +81,8 @@ pub struct Action {
     pub id: String,
     /// Digest of the state it was decided on, see [`crate::state::MeasuredState::sha`].
     pub state_sha: Option<[u8; 32]>,
+    /// When, and what its end means.
+    pub plan: Plan,
     /// What to do.
     pub kind: Kind,
 }
@@ -153,7 +162,7 @@ impl Action {
             Some(eap::Action::Sim(_)) => return unsupported("the action is sim"),
             Some(eap::Action::Manipulate(_)) => return unsupported("the action is manipulate"),
         };
-        Ok(Action { id: message.id.clone(), state_sha, kind })
+        Ok(Action { id: message.id.clone(), state_sha, plan: Plan::from_meta(&message.meta)?, kind })
     }
 }
 

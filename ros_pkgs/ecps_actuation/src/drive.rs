@@ -182,8 +182,10 @@ mod tests {
     const LIMITS: Limits = Limits {
         max_linear_speed: 0.5,
         max_linear_acceleration: 1.0,
+        max_linear_jerk: 100.0,
         max_angular_speed: 1.5,
         max_angular_acceleration: 3.0,
+        max_angular_jerk: 300.0,
     };
     const PERIOD: Duration = Duration::from_millis(50);
 

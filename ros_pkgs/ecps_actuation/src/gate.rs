@@ -1,25 +1,33 @@
 //! The gate: (command, robot state, limits, time) to admit, limit or refuse.
 //!
 //! Rules, in this order; the first that refuses decides, and each that limits lowers what the one before left:
-//! latched stop, finite, axes, hard bound, age, state; speed, acceleration, workspace.
+//! latched stop, arming, source, finite, axes, hard bound, age, priority, state, scan; speed, acceleration, jerk, sight,
+//! and the least free way before a zone's border or an obstacle.
 
 use std::time::Duration;
 
-use ecps_core::check::{CheckError, in_range};
+use ecps_core::check::{CheckError, at_most, in_range};
 use ecps_core::clock::Steady;
 use thiserror::Error;
 
+use crate::arming::{Arming, ArmingState};
 use crate::motion::{Limits, Now, Velocity, VelocityCommand};
+use crate::obstacle::{ObstacleConfig, Obstacles, Scan, ScanError};
 use crate::reason::{Reason, Refusal};
-use crate::state::MeasuredState;
-use crate::stop::StopLatch;
-use crate::watchdog::{TimeoutError, Watchdog, check_timeout};
-use crate::workspace::Workspace;
+use crate::shape::Shaper;
+use crate::source::{Source, SourceError, Sources};
+use crate::state::{MeasuredState, PlanarPose};
+use crate::watchdog::{TimeoutError, check_timeout};
+use crate::zone::Zone;
 
-/// Most time between two commands that counts for acceleration, so that a pause does not buy a jump.
-pub const ACCELERATION_WINDOW: Duration = Duration::from_millis(100);
-/// Below this speed the workspace refuses instead of limiting, m/s.
+pub use crate::shape::ACCELERATION_WINDOW;
+
+/// Below this speed zones and obstacles refuse instead of limiting, m/s.
 pub const LEAST_SPEED: f64 = 0.01;
+/// Most zones.
+pub const ZONES: usize = 64;
+/// Source of an action's velocities.
+pub const ACTION_SOURCE: &str = "execute";
 
 /// What the base can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +38,7 @@ pub enum Base {
     Omnidirectional,
 }
 
-/// Whether velocity commands need a fresh state. A workspace and actions need one in any case.
+/// Whether velocity commands need a fresh state. Zones, obstacles and actions need one in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateNeed {
     /// Without a fresh state nothing moves.
@@ -48,8 +56,8 @@ pub struct GateConfig {
     pub ceiling: Limits,
     /// A speed above this many times the ceiling is refused instead of limited; 1 to 100, default 2.
     pub refuse_above: f64,
-    /// Command silence after which the output is zero; more than 0, at most 1 s, default 0.5 s.
-    pub command_timeout: Duration,
+    /// Who may command. Default: `cmd_vel_in` with priority 10, and actions above it; 0.5 s each.
+    pub sources: Vec<Source>,
     /// Oldest stamp that is accepted; more than 0, at most 1 s, default 0.5 s.
     pub command_lifetime: Duration,
     /// How far in the future a stamp may be; at most 1 s, default 0.1 s.
@@ -58,27 +66,34 @@ pub struct GateConfig {
     pub state_need: StateNeed,
     /// Silence after which the state is stale; more than 0, at most 1 s, default 0.5 s.
     pub state_timeout: Duration,
-    /// Time from a command to the brakes that the workspace reckons with; at most 1 s, default 0.1 s.
+    /// Time from a command to the brakes that zones and obstacles reckon with; at most 1 s, default 0.1 s.
     pub reaction: Duration,
-    /// Where the robot's centre stays. Default: anywhere.
-    pub workspace: Option<Workspace>,
+    /// Where the robot's centre stays and where it does not go; at most [`ZONES`]. Default: anywhere.
+    pub zones: Vec<Zone>,
+    /// How the robot keeps its distance from what a scan shows; none: it does not. Default: none.
+    pub obstacles: Option<ObstacleConfig>,
+    /// Silence after which the scan is stale; more than 0, at most 1 s, default 0.5 s.
+    pub scan_timeout: Duration,
 }
 
 impl GateConfig {
     /// Defaults, with these limits.
     pub fn new(ceiling: Limits) -> GateConfig {
         let half_second = Duration::from_millis(500);
+        let source = |name: &str, priority| Source { name: name.into(), priority, timeout: half_second };
         GateConfig {
             base: Base::Differential,
             ceiling,
             refuse_above: 2.0,
-            command_timeout: half_second,
+            sources: vec![source("cmd_vel_in", 10), source(ACTION_SOURCE, 20)],
             command_lifetime: half_second,
             future_tolerance: Duration::from_millis(100),
             state_need: StateNeed::Required,
             state_timeout: half_second,
             reaction: Duration::from_millis(100),
-            workspace: None,
+            zones: Vec::new(),
+            obstacles: None,
+            scan_timeout: half_second,
         }
     }
 
@@ -87,8 +102,11 @@ impl GateConfig {
         in_range("refuse_above", self.refuse_above, 1.0, 100.0)?;
         check_timeout("command_lifetime", self.command_lifetime)?;
         check_timeout("state_timeout", self.state_timeout)?;
+        check_timeout("scan_timeout", self.scan_timeout)?;
         in_range("future_tolerance", self.future_tolerance.as_secs_f64(), 0.0, 1.0)?;
         in_range("reaction", self.reaction.as_secs_f64(), 0.0, 1.0)?;
+        at_most("zones", self.zones.len(), ZONES, "entries")?;
+        self.obstacles.iter().try_for_each(ObstacleConfig::check)?;
         Ok(())
     }
 }
@@ -102,6 +120,9 @@ pub enum ConfigError {
     /// A timeout that is no protection.
     #[error(transparent)]
     Timeout(#[from] TimeoutError),
+    /// Sources that make no gate.
+    #[error(transparent)]
+    Sources(#[from] SourceError),
 }
 
 /// What the gate decides.
@@ -121,6 +142,28 @@ pub enum Verdict {
     Refuse(Refusal),
 }
 
+/// What is nearest on the way.
+enum Ahead<'a> {
+    Zone(&'a Zone),
+    Obstacle,
+}
+
+impl Ahead<'_> {
+    fn reason(&self) -> Reason {
+        match self {
+            Ahead::Zone(zone) => Reason::of_zone(zone.rule()),
+            Ahead::Obstacle => Reason::Obstacle,
+        }
+    }
+
+    fn refusal(&self, free: f64) -> Refusal {
+        match self {
+            Ahead::Zone(zone) => Refusal::Zone { zone: zone.name().into(), rule: zone.rule(), free },
+            Ahead::Obstacle => Refusal::Obstacle { free },
+        }
+    }
+}
+
 /// The gate. [`Gate::admit`] decides and changes nothing; what was carried out is told by [`Gate::applied`].
 ///
 /// ```
@@ -129,40 +172,50 @@ pub enum Verdict {
 /// let ceiling = Limits {
 ///     max_linear_speed: 0.5,
 ///     max_linear_acceleration: 1.0,
+///     max_linear_jerk: 100.0,
 ///     max_angular_speed: 1.5,
 ///     max_angular_acceleration: 3.0,
+///     max_angular_jerk: 300.0,
 /// };
-/// let gate = Gate::new(GateConfig { state_need: StateNeed::Optional, ..GateConfig::new(ceiling) })?;
+/// let mut gate = Gate::new(GateConfig { state_need: StateNeed::Optional, ..GateConfig::new(ceiling) })?;
 /// let forward = |x| VelocityCommand { source: "cmd_vel_in", linear: [x, 0.0, 0.0], angular: [0.0; 3], stamp: None };
+/// let refused = |gate: &Gate, x| match gate.admit(&forward(x), Now::default()) {
+///     Verdict::Refuse(refusal) => refusal.reason().name(),
+///     passed => panic!("{passed:?}"),
+/// };
+/// assert_eq!(refused(&gate, 0.1), "not_armed");
+/// gate.arming_mut().enable(Now::default().steady);
 /// let slow = Velocity { x: 0.1, ..Velocity::ZERO };
 /// assert_eq!(gate.admit(&forward(0.1), Now::default()), Verdict::Admit(slow));
 /// assert!(matches!(gate.admit(&forward(0.5), Now::default()), Verdict::Limit { applied, .. } if applied == slow));
-/// let Verdict::Refuse(refusal) = gate.admit(&forward(10.0), Now::default()) else { panic!("10 m/s passed") };
-/// assert_eq!(refusal.reason().name(), "unreasonable");
+/// assert_eq!(refused(&gate, 10.0), "unreasonable");
 /// # Ok::<(), ecps_actuation::ConfigError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Gate {
     config: GateConfig,
     limits: Limits,
-    latch: StopLatch,
-    watchdog: Watchdog,
+    arming: Arming,
+    sources: Sources,
     state: Option<(MeasuredState, Steady)>,
-    output: Velocity,
-    output_at: Option<Steady>,
+    obstacles: Obstacles,
+    /// When the obstacles were seen.
+    seen: Option<Steady>,
+    shaper: Shaper,
 }
 
 impl Gate {
-    /// A gate at rest, with the ceiling as its limits.
+    /// A gate at rest and disarmed, with the ceiling as its limits.
     pub fn new(config: GateConfig) -> Result<Gate, ConfigError> {
         config.check()?;
         Ok(Gate {
             limits: config.ceiling,
-            latch: StopLatch::default(),
-            watchdog: Watchdog::new(config.command_timeout)?,
+            arming: Arming::default(),
+            sources: Sources::new(&config.sources)?,
             state: None,
-            output: Velocity::ZERO,
-            output_at: None,
+            obstacles: Obstacles::default(),
+            seen: None,
+            shaper: Shaper::default(),
             config,
         })
     }
@@ -177,9 +230,41 @@ impl Gate {
 
     /// The rules that refuse; what is left is a planar velocity.
     fn refuse(&self, command: &VelocityCommand<'_>, now: Now) -> Result<Velocity, Refusal> {
-        if let Some(stop) = self.latch.first() {
-            return Err(Refusal::Stopped { cause: stop.to_string() });
+        match (self.arming.state(), self.arming.first()) {
+            (ArmingState::Armed, _) => {}
+            (_, Some(stop)) => return Err(Refusal::Stopped { cause: stop.to_string() }),
+            (_, None) => return Err(Refusal::NotArmed),
         }
+        let Some(source) = self.sources.find(command.source) else {
+            let source_name = command.source.chars().take(64).collect();
+            return Err(Refusal::UnknownSource { source_name });
+        };
+        let raw = self.planar(command)?;
+        if let Some(stamp) = command.stamp {
+            let age = now.ros.nanos_since(stamp);
+            if age > nanos(self.config.command_lifetime) {
+                let limit_ms = self.config.command_lifetime.as_millis();
+                return Err(Refusal::Stale { age_ms: age / 1_000_000, limit_ms });
+            }
+            if age < -nanos(self.config.future_tolerance) {
+                let limit_ms = self.config.future_tolerance.as_millis();
+                return Err(Refusal::FromFuture { ahead_ms: -(age / 1_000_000), limit_ms });
+            }
+        }
+        if let Some(by) = self.sources.outranked(source, now.steady) {
+            return Err(Refusal::Outranked { by: by.into() });
+        }
+        if self.needs_state() && self.fresh_state(now.steady).is_none() {
+            return Err(self.state_stale());
+        }
+        if self.config.obstacles.is_some() && self.fresh_obstacles(now.steady).is_none() {
+            return Err(Refusal::ScanStale { limit_ms: self.config.scan_timeout.as_millis() });
+        }
+        Ok(raw)
+    }
+
+    /// The rules on the numbers alone.
+    fn planar(&self, command: &VelocityCommand<'_>) -> Result<Velocity, Refusal> {
         let ([x, y, z], [roll, pitch, yaw]) = (command.linear, command.angular);
         let fields = [
             ("linear.x", x),
@@ -207,68 +292,33 @@ impl Gate {
                 return Err(Refusal::Unreasonable { field, value, limit, unit });
             }
         }
-        if let Some(stamp) = command.stamp {
-            let age = now.ros.nanos_since(stamp);
-            if age > nanos(self.config.command_lifetime) {
-                let limit_ms = self.config.command_lifetime.as_millis();
-                return Err(Refusal::Stale { age_ms: age / 1_000_000, limit_ms });
-            }
-            if age < -nanos(self.config.future_tolerance) {
-                let limit_ms = self.config.future_tolerance.as_millis();
-                return Err(Refusal::FromFuture { ahead_ms: -(age / 1_000_000), limit_ms });
-            }
-        }
-        if self.needs_state() && self.fresh_state(now.steady).is_none() {
-            return Err(self.state_stale());
-        }
         Ok(raw)
     }
 
     /// The rules that limit.
     fn limit(&self, raw: Velocity, now: Steady) -> Verdict {
-        let limits = &self.limits;
-        let mut reason = None;
-
-        // Both by one factor, so that the path keeps its curvature.
-        let (linear, angular) = (limits.max_linear_speed / raw.speed(), limits.max_angular_speed / raw.yaw.abs());
-        let mut applied = raw;
-        if linear.min(angular) < 1.0 {
-            applied = raw.scaled(linear.min(angular));
-            reason = Some(if linear <= angular { Reason::LinearSpeed } else { Reason::AngularSpeed });
-        }
-
-        let elapsed = self.output_at.map_or(ACCELERATION_WINDOW, |at| now.since(at).min(ACCELERATION_WINDOW));
-        // Each axis gets its share, so that both together stay within the limit.
-        let share = if self.config.base == Base::Omnidirectional { std::f64::consts::FRAC_1_SQRT_2 } else { 1.0 };
-        let linear_step = limits.max_linear_acceleration * share * elapsed.as_secs_f64();
-        let angular_step = limits.max_angular_acceleration * elapsed.as_secs_f64();
-        let wanted = applied;
-        applied = Velocity {
-            x: toward(self.output.x, wanted.x, linear_step),
-            y: toward(self.output.y, wanted.y, linear_step),
-            yaw: toward(self.output.yaw, wanted.yaw, angular_step),
-        };
-        if applied.yaw != wanted.yaw {
-            reason = Some(Reason::AngularAcceleration);
-        }
-        if (applied.x, applied.y) != (wanted.x, wanted.y) {
-            reason = Some(Reason::LinearAcceleration);
-        }
-
-        if let (Some(workspace), Some(state)) = (&self.config.workspace, self.fresh_state(now)) {
-            let (brake, reaction) = (limits.max_linear_acceleration, self.config.reaction.as_secs_f64());
-            let speed = applied.speed();
-            let needed = speed * reaction + speed * speed / (2.0 * brake);
-            let free = workspace.free_path(state.pose, applied, needed);
-            if free < needed {
-                // The speed that needs just what is free.
-                let safe = brake * ((reaction * reaction + 2.0 * free / brake).sqrt() - reaction);
-                if safe < LEAST_SPEED {
-                    return Verdict::Refuse(Refusal::Workspace { free });
-                }
-                applied = applied.scaled((safe / speed).min(1.0));
-                reason = Some(Reason::Workspace);
+        let (mut applied, mut reason) = self.shaper.shape(raw, &self.limits, self.config.base, now);
+        if let Some((config, obstacles)) = self.config.obstacles.zip(self.fresh_obstacles(now))
+            && applied.speed() > config.blind_speed
+            && !obstacles.covers(applied)
+        {
+            if config.blind_speed < LEAST_SPEED {
+                return Verdict::Refuse(Refusal::Blind);
             }
+            applied = applied.scaled(config.blind_speed / applied.speed());
+            reason = Some(Reason::Blind);
+        }
+        let (brake, reaction) = (self.limits.max_linear_acceleration, self.config.reaction.as_secs_f64());
+        let speed = applied.speed();
+        let needed = speed * reaction + speed * speed / (2.0 * brake);
+        if let Some((free, ahead)) = self.ahead(applied, needed, now) {
+            // The speed that needs just what is free.
+            let safe = brake * ((reaction * reaction + 2.0 * free / brake).sqrt() - reaction);
+            if safe < LEAST_SPEED {
+                return Verdict::Refuse(ahead.refusal(free));
+            }
+            applied = applied.scaled((safe / speed).min(1.0));
+            reason = Some(ahead.reason());
         }
         match reason {
             None => Verdict::Admit(applied),
@@ -276,41 +326,78 @@ impl Gate {
         }
     }
 
+    /// What comes first on the way of `velocity`, and after how many metres, if that is less than `needed`.
+    fn ahead(&self, velocity: Velocity, needed: f64, now: Steady) -> Option<(f64, Ahead<'_>)> {
+        let pose = self.fresh_state(now)?.pose;
+        let zones = self.config.zones.iter().map(|zone| (zone.free_path(pose, velocity, needed), Ahead::Zone(zone)));
+        let obstacles = self.config.obstacles.zip(self.fresh_obstacles(now)).map(|(config, obstacles)| {
+            (obstacles.free_path(pose, velocity, config.clearance(), needed), Ahead::Obstacle)
+        });
+        let nearest = zones.chain(obstacles).min_by(|(a, _), (b, _)| a.total_cmp(b))?;
+        (nearest.0 < needed).then_some(nearest)
+    }
+
     /// Why the present output must not go on; none while it may, and while it is zero.
     pub fn watch(&self, now: Steady) -> Option<Reason> {
-        if self.output.is_zero() {
+        let output = self.output();
+        if output.is_zero() {
             return None;
         }
-        if self.watchdog.expired(now) {
+        if self.sources.silent(now) {
             return Some(Reason::CommandSilence);
         }
         // Limits may have been lowered since; the slack is for rounding.
-        if self.output.speed() > self.limits.max_linear_speed * (1.0 + 1e-9) {
+        if output.speed() > self.limits.max_linear_speed * (1.0 + 1e-9) {
             return Some(Reason::LinearSpeed);
         }
-        if self.output.yaw.abs() > self.limits.max_angular_speed * (1.0 + 1e-9) {
+        if output.yaw.abs() > self.limits.max_angular_speed * (1.0 + 1e-9) {
             return Some(Reason::AngularSpeed);
         }
-        let state = self.fresh_state(now);
-        if self.needs_state() && state.is_none() {
+        if self.needs_state() && self.fresh_state(now).is_none() {
             return Some(Reason::StateStale);
         }
-        let (workspace, state) = (self.config.workspace.as_ref()?, state?);
+        if self.config.obstacles.is_some() && self.fresh_obstacles(now).is_none() {
+            return Some(Reason::ScanStale);
+        }
         // The reaction time was kept free for this very moment.
-        let needed = self.output.speed().powi(2) / (2.0 * self.limits.max_linear_acceleration);
-        (workspace.free_path(state.pose, self.output, needed) < needed).then_some(Reason::Workspace)
+        let needed = output.speed().powi(2) / (2.0 * self.limits.max_linear_acceleration);
+        self.ahead(output, needed, now).map(|(_, ahead)| ahead.reason())
     }
 
-    /// Tells what the actuator was given.
-    pub fn applied(&mut self, velocity: Velocity, now: Steady) {
-        self.output = velocity;
-        self.output_at = Some(now);
-        self.watchdog.feed(now);
+    /// Tells what the actuator was given on behalf of a source.
+    pub fn applied(&mut self, source: &str, velocity: Velocity, now: Steady) {
+        if let Some(source) = self.sources.find(source) {
+            self.sources.heard(source, now);
+        }
+        self.shaper.applied(velocity, now);
+    }
+
+    /// Tells that the actuator was given its safe state; whoever commanded is heard no more.
+    pub fn halted(&mut self, now: Steady) {
+        self.sources.silence();
+        self.shaper.applied(Velocity::ZERO, now);
     }
 
     /// Tells where the robot is. The state must have been checked.
     pub fn measured(&mut self, state: MeasuredState, now: Steady) {
         self.state = Some((state, now));
+    }
+
+    /// Tells what a scan showed; `pose` is where the robot was when it was taken, and `mount` where the scanner is on the
+    /// robot. Does nothing where scans do not count.
+    pub fn scanned(
+        &mut self,
+        scan: &Scan<'_>,
+        pose: PlanarPose,
+        mount: PlanarPose,
+        now: Steady,
+    ) -> Result<(), ScanError> {
+        if self.config.obstacles.is_none() {
+            return Ok(());
+        }
+        self.obstacles.update(scan, pose, mount)?;
+        self.seen = Some(now);
+        Ok(())
     }
 
     /// Sets the limits. They must have been checked.
@@ -330,17 +417,22 @@ impl Gate {
 
     /// What the actuator was last given.
     pub fn output(&self) -> Velocity {
-        self.output
+        self.shaper.output()
     }
 
-    /// The stop.
-    pub fn latch(&self) -> &StopLatch {
-        &self.latch
+    /// Whether anything may move.
+    pub fn arming(&self) -> &Arming {
+        &self.arming
     }
 
-    /// The stop, to trip or reset.
-    pub fn latch_mut(&mut self) -> &mut StopLatch {
-        &mut self.latch
+    /// Whether anything may move, to change it.
+    pub fn arming_mut(&mut self) -> &mut Arming {
+        &mut self.arming
+    }
+
+    /// Who may command.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     /// The last state, however old.
@@ -353,9 +445,16 @@ impl Gate {
         self.state.filter(|(_, at)| now.since(*at) <= self.config.state_timeout).map(|(state, _)| state)
     }
 
+    /// What the last scan showed, unless it is stale.
+    fn fresh_obstacles(&self, now: Steady) -> Option<&Obstacles> {
+        let seen = self.seen?;
+        (now.since(seen) <= self.config.scan_timeout).then_some(&self.obstacles)
+    }
+
     /// Whether nothing moves without a fresh state.
     pub fn needs_state(&self) -> bool {
-        self.config.state_need == StateNeed::Required || self.config.workspace.is_some()
+        let config = &self.config;
+        config.state_need == StateNeed::Required || !config.zones.is_empty() || config.obstacles.is_some()
     }
 
     /// The refusal for a state that is not fresh.
@@ -366,13 +465,4 @@ impl Gate {
 
 fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
-}
-
-/// `wanted`, as near as one step from `present` gets. Down to zero is always one step: slowing down is never delayed.
-fn toward(present: f64, wanted: f64, step: f64) -> f64 {
-    if present >= 0.0 {
-        wanted.clamp((present - step).min(0.0), present + step)
-    } else {
-        wanted.clamp(present - step, (present + step).max(0.0))
-    }
 }

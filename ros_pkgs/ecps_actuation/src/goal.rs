@@ -6,7 +6,7 @@ use ecps_core::clock::Steady;
 
 use crate::action::{Action, ErrorCode, Kind};
 use crate::drive::{DriveConfig, Driver};
-use crate::motion::Limits;
+use crate::motion::{Limits, Request};
 use crate::state::MeasuredState;
 
 /// Which execution: the sequence of the action's record.
@@ -37,36 +37,44 @@ pub struct Feedback {
     pub distance_remaining: f64,
     /// Time since it was accepted.
     pub elapsed: Duration,
+    /// How far it is.
+    pub progress: Progress,
+    /// Actions before it; 0 once it has started.
+    pub before: usize,
 }
 
-/// How far an action is.
+/// How far an action is that has not ended; numbers of `ecps_msgs/ExecuteAction`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Recorded, and not yet known to be on disk.
-    Recorded,
-    /// Driving; the moment of the last step.
-    Driving(Steady),
+#[repr(u8)]
+pub enum Progress {
+    /// Recorded, on disk, and waiting for its turn.
+    Accepted = 0,
+    /// Under way.
+    Started = 1,
 }
 
-/// The action that has the robot.
+/// An action that waits or has the robot.
 #[derive(Debug, Clone)]
 pub(crate) struct Goal {
     pub(crate) id: GoalId,
+    pub(crate) caller: String,
     pub(crate) action: Action,
     pub(crate) trace: [u8; 16],
-    pub(crate) started: Steady,
-    pub(crate) phase: Phase,
+    pub(crate) accepted: Steady,
+    /// The moment of the last step; none before the first.
+    pub(crate) stepped: Option<Steady>,
     pub(crate) driver: Driver,
 }
 
 impl Goal {
-    pub(crate) fn new(id: GoalId, action: Action, trace: [u8; 16], config: DriveConfig, now: Steady) -> Goal {
+    pub(crate) fn new(id: GoalId, action: Action, request: Request<'_>, config: DriveConfig, now: Steady) -> Goal {
         let config = match action.kind {
             Kind::SetPose { .. } => config,
             Kind::Navigate { tolerance, .. } => DriveConfig { tolerance, ..config },
         };
         let driver = Driver::new(action.kind.target(), config);
-        Goal { id, action, trace, started: now, phase: Phase::Recorded, driver }
+        let (caller, trace) = (request.caller.to_owned(), request.trace);
+        Goal { id, caller, action, trace, accepted: now, stepped: None, driver }
     }
 
     /// The gate's limits, lowered to what the action asks for.

@@ -68,7 +68,7 @@ impl From<record::PlanarVelocity> for Velocity {
 /// A velocity command as it came: all of a `geometry_msgs/Twist`, nothing checked.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VelocityCommand<'a> {
-    /// Topic or part that asks; for the journal.
+    /// Topic or part that asks: one of the gate's sources.
     pub source: &'a str,
     /// m/s.
     pub linear: [f64; 3],
@@ -85,22 +85,28 @@ pub struct Limits {
     pub max_linear_speed: f64,
     /// m/s², for speeding up; slowing down is never delayed.
     pub max_linear_acceleration: f64,
+    /// m/s³, for the onset of speeding up.
+    pub max_linear_jerk: f64,
     /// rad/s.
     pub max_angular_speed: f64,
     /// rad/s².
     pub max_angular_acceleration: f64,
+    /// rad/s³.
+    pub max_angular_jerk: f64,
 }
 
 /// Least and greatest value that any limit may have, in its unit; below, nothing would move.
-pub const LIMIT_RANGE: (f64, f64) = (1e-3, 1e3);
+pub const LIMIT_RANGE: (f64, f64) = (1e-3, 1e4);
 
 impl Limits {
-    fn fields(&self) -> [(&'static str, f64); 4] {
+    fn fields(&self) -> [(&'static str, f64); 6] {
         [
             ("max_linear_speed", self.max_linear_speed),
             ("max_linear_acceleration", self.max_linear_acceleration),
+            ("max_linear_jerk", self.max_linear_jerk),
             ("max_angular_speed", self.max_angular_speed),
             ("max_angular_acceleration", self.max_angular_acceleration),
+            ("max_angular_jerk", self.max_angular_jerk),
         ]
     }
 
@@ -121,6 +127,8 @@ impl Limits {
             max_linear_acceleration: self.max_linear_acceleration,
             max_angular_speed: self.max_angular_speed,
             max_angular_acceleration: self.max_angular_acceleration,
+            max_linear_jerk: self.max_linear_jerk,
+            max_angular_jerk: self.max_angular_jerk,
         }
     }
 }

@@ -1,48 +1,52 @@
-//! The executor as a ROS node: action `~/execute`, topics `cmd_vel_in` → `cmd_vel`, `~/state`, and the services
-//! `~/estop` (anyone may stop), `~/reset` and `~/set_limits`.
+//! The executor as a ROS node: action `~/execute`, topics `cmd_vel_in` (and other sources) → `cmd_vel`, `~/state`, and the
+//! services `~/estop` (anyone may stop), `~/enable`, `~/reset` and `~/set_limits`.
 //!
 //! All of it runs on the spin thread, which waits for no disk: velocities are in the kernel when they are published, and
 //! discrete requests are answered by [`acknowledger`] when their records are on disk.
 
 mod acknowledger;
-mod actuator;
+pub(crate) mod actuator;
 mod convert;
+mod goals;
+mod markers;
 mod parameters;
+mod requests;
+mod stops;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ecps_core::budget::{MessageKind, Profile};
-use ecps_core::clock::{RosClock, Steady, SteadyClock, SystemRos, SystemSteady};
-use ecps_core::id::CallerError;
+use ecps_core::clock::{RosClock, Stamp, Steady, SteadyClock, SystemRos, SystemSteady};
 use ecps_journal::{Identity, Journal};
 use ecps_ros::r2r::ecps_msgs::action::ExecuteAction;
-use ecps_ros::r2r::ecps_msgs::msg::{Caller, GateState};
-use ecps_ros::r2r::ecps_msgs::srv::{ResetGate, SetLimits};
+use ecps_ros::r2r::ecps_msgs::msg::GateState;
+use ecps_ros::r2r::ecps_msgs::srv::{EnableGate, ResetGate, SetLimits};
 use ecps_ros::r2r::geometry_msgs::msg::{Twist, TwistStamped};
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
+use ecps_ros::r2r::sensor_msgs::msg::LaserScan;
 use ecps_ros::r2r::std_srvs::srv::Trigger;
+use ecps_ros::r2r::visualization_msgs::msg::MarkerArray;
+use ecps_ros::tf::Transforms;
 use ecps_ros::{
-    BudgetEvents, BudgetMeter, CancelDecision, ExecutingGoal, Managed, Node, NodeClock, ParameterError, Parameters,
-    Publisher, Reply, RequestedGoal, StartError, qos,
+    BudgetEvents, BudgetMeter, ExecutingGoal, Health, Managed, Node, NodeClock, ParameterError, Parameters, Publisher,
+    Recovery, Report, StartError, qos,
 };
 
 use self::acknowledger::Acknowledger;
 use self::actuator::CmdVel;
-use crate::action::ErrorCode;
-use crate::executive::{Executive, ResetOutcome, Snapshot};
+use crate::executive::{Executive, Mode, Snapshot};
 use crate::gate::Verdict;
-use crate::goal::{Finished, GoalId};
-use crate::motion::{Limits, Now, Request, VelocityCommand};
+use crate::goal::GoalId;
+use crate::guardian::{Guarded, Guardian};
+use crate::heartbeat::Status;
+use crate::link::{Lock, Place};
+use crate::motion::{Now, Request, VelocityCommand};
 use crate::stop::StopCause;
 
-/// Source of the velocities on `cmd_vel_in`.
-const TOPIC_SOURCE: &str = "cmd_vel_in";
 /// Counters are published at most this often; a new mode at once.
 const STATE_PERIOD: Duration = Duration::from_millis(100);
-const EXPIRED: u8 = 4;
-const INVALID: u8 = 1;
 
 type Execute = ExecuteAction::Action;
 
@@ -52,13 +56,28 @@ pub struct Executor {
     // After the executive, whose journal completes what this waits for.
     acknowledger: Acknowledger,
     clock: NodeClock,
-    /// The ROS goal of each execution under way.
-    goals: HashMap<GoalId, ExecutingGoal<Execute>>,
+    /// The ROS goals of each execution: more than one where a request was repeated.
+    goals: HashMap<GoalId, Vec<ExecutingGoal<Execute>>>,
     meter: BudgetMeter,
     request_lifetime: Duration,
     frame: String,
+    /// The robot's own frame, as odometry names it.
+    base_frame: String,
+    transforms: Transforms,
+    guardian: Option<Guardian>,
+    /// What somebody asked of the gate before the supervisor watched.
+    enable_when_guarded: bool,
+    /// Entries of `/diagnostics` that are in error and that stop the robot.
+    in_error: BTreeSet<String>,
+    /// The last that was logged of messages refused.
+    complaint: String,
+    /// Topics that say stop.
+    stopping: BTreeSet<String>,
     state: Publisher<GateState>,
+    /// Latched: it holds what late joiners get.
+    _markers: Publisher<MarkerArray>,
     published: Option<(Steady, Snapshot)>,
+    _only_one: Lock,
 }
 
 impl Managed for Executor {
@@ -72,15 +91,40 @@ impl Managed for Executor {
         configure(node)
     }
 
+    /// Arms the gate: whoever activates the node means the robot to move. After a stop it takes `~/enable` and `~/reset`.
+    fn activate(&mut self) -> Result<(), StartError> {
+        if self.guardian.is_some() {
+            self.enable_when_guarded = true;
+            return Ok(());
+        }
+        self.enable("activation").map_err(StartError::layer)
+    }
+
     fn deactivate(&mut self) -> Result<(), StartError> {
-        self.executive.stop(StopCause::Requested, "the executor was deactivated", now(&self.clock));
+        self.enable_when_guarded = false;
+        let request = Request { caller: "deactivation", trace: [0; 16] };
+        let disarmed = self.executive.disable(request, now(&self.clock));
         self.settle();
-        Ok(())
+        disarmed.map(drop).map_err(StartError::layer)
     }
 
     fn shutdown(&mut self) {
         self.executive.stop(StopCause::Shutdown, "the executor is ending", now(&self.clock));
         self.settle();
+    }
+
+    /// After a panic: the supervisor is to see this process go, and to keep the robot stopped.
+    fn recover(&mut self) -> Recovery {
+        self.guardian = None;
+        Recovery::Finalize
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        if let Some(guardian) = &mut self.guardian {
+            guardian.leave(SystemSteady.now());
+        }
     }
 }
 
@@ -89,31 +133,48 @@ fn configure(node: &mut Node<Executor>) -> Result<Executor, StartError> {
     let config = parameters::config(node.parameters())?;
     let stamped = node.parameters().bool("enable_stamped_cmd_vel")?;
     let journal = open_journal(node.parameters(), node.namespace())?;
+    let place = place(node.namespace())?;
+    let only_one = place.take("executor").map_err(StartError::layer)?;
     let acknowledger = Acknowledger::start(journal.durability())?;
     let clock = node.clock();
-    let actuator = CmdVel::new(node, stamped)?;
+    let actuator = CmdVel::new(node, stamped, config.heartbeat_timeout)?;
     let frame = config.frame.clone();
+    let guarded = node.parameters().bool("require_supervisor")?;
+    let guardian = guarded.then(|| Guardian::new(place, config.heartbeat_timeout));
+    let markers = markers::publish(node, &config)?;
     let executive = Executive::new(config, journal, actuator, now(&clock)).map_err(StartError::layer)?;
 
-    if stamped {
-        node.subscribe("cmd_vel_in", qos::command(), |executor: &mut Executor, command: TwistStamped| {
-            executor.on_velocity(&command.twist, Some(ecps_ros::stamp(&command.header.stamp)));
-        })?;
-    } else {
-        node.subscribe("cmd_vel_in", qos::command(), |executor: &mut Executor, command: Twist| {
-            executor.on_velocity(&command, None);
-        })?;
+    for source in node.parameters().strings("sources")? {
+        let (topic, name) = (source.clone(), source);
+        if stamped {
+            node.subscribe(&topic, qos::command(), move |executor: &mut Executor, command: TwistStamped| {
+                executor.on_velocity(&name, &command.twist, Some(ecps_ros::stamp(&command.header.stamp)));
+            })?;
+        } else {
+            node.subscribe(&topic, qos::command(), move |executor: &mut Executor, command: Twist| {
+                executor.on_velocity(&name, &command, None);
+            })?;
+        }
     }
+    let transforms = node.transforms()?;
     // Anyone may stop at any time; and what the robot does is worth knowing before it may be moved.
     node.in_any_state(|node| {
         node.subscribe("odom", qos::any_sensor(10), Executor::on_odometry)?;
-        node.service::<Trigger::Service>("~/estop", Executor::on_estop)
+        if node.parameters().bool("require_scan")? {
+            node.subscription("scan", qos::any_sensor(1)).latest(Executor::on_scan)?;
+        }
+        stops::listen(node)?;
+        node.service::<Trigger::Service>("~/estop", Executor::on_estop)?;
+        // Heartbeats too, since a supervisor would miss them.
+        node.steady_timer(node.parameters().seconds("control_period")?, Executor::tick);
+        Ok(())
     })?;
+    node.service_once::<EnableGate::Service>("~/enable", |request| &request.caller, Executor::on_enable)?;
     node.service_once::<ResetGate::Service>("~/reset", |request| &request.caller, Executor::on_reset)?;
     node.service_once::<SetLimits::Service>("~/set_limits", |request| &request.caller, Executor::on_set_limits)?;
     node.action_server::<Execute>("~/execute", Executor::on_goal, Executor::on_cancel)?;
-    node.steady_timer(node.parameters().seconds("control_period")?, Executor::tick);
     node.steady_timer(Duration::from_millis(100), Executor::publish_feedback);
+    node.diagnose("gate", Executor::report);
     Ok(Executor {
         executive,
         acknowledger,
@@ -121,10 +182,25 @@ fn configure(node: &mut Node<Executor>) -> Result<Executor, StartError> {
         meter: BudgetEvents::new(node, profile)?.meter(node, MessageKind::Eap),
         request_lifetime: MessageKind::Eap.budget(profile).timeout,
         frame,
+        base_frame: String::new(),
+        transforms,
+        guardian,
+        enable_when_guarded: false,
+        in_error: BTreeSet::new(),
+        complaint: String::new(),
+        stopping: BTreeSet::new(),
+        _markers: markers,
         state: node.publisher("~/state", qos::latched())?,
         published: None,
         clock,
+        _only_one: only_one,
     })
+}
+
+/// Where the executor and the supervisor of the robot meet.
+pub(crate) fn place(namespace: &str) -> Result<Place, StartError> {
+    let domain = std::env::var("ROS_DOMAIN_ID").ok().and_then(|id| id.parse().ok()).unwrap_or(0);
+    Place::of_robot(domain, namespace).map_err(StartError::layer)
 }
 
 fn open_journal(parameters: &Parameters, namespace: &str) -> Result<Journal, StartError> {
@@ -154,10 +230,10 @@ fn now(clock: &NodeClock) -> Now {
 }
 
 impl Executor {
-    fn on_velocity(&mut self, twist: &Twist, stamp: Option<ecps_core::clock::Stamp>) {
+    fn on_velocity(&mut self, source: &str, twist: &Twist, stamp: Option<Stamp>) {
         let now = now(&self.clock);
         let command = VelocityCommand {
-            source: TOPIC_SOURCE,
+            source,
             linear: [twist.linear.x, twist.linear.y, twist.linear.z],
             angular: [twist.angular.x, twist.angular.y, twist.angular.z],
             stamp,
@@ -178,108 +254,79 @@ impl Executor {
         let taken = convert::measured_state(&odometry)
             .map_err(|e| e.to_string())
             .and_then(|state| self.executive.on_state(frame, state, now).map_err(|e| e.to_string()));
+        match taken {
+            Ok(()) if self.base_frame != odometry.child_frame_id => self.base_frame = odometry.child_frame_id,
+            Ok(()) => {}
+            Err(reason) => self.complain(format!("odometry refused: {reason}")),
+        }
+    }
+
+    /// A scanner's place on the robot does not change, so its newest transform will do.
+    fn on_scan(&mut self, scan: LaserScan) {
+        let frame = &scan.header.frame_id;
+        let stamp = ecps_ros::stamp(&scan.header.stamp);
+        let taken =
+            self.transforms.lookup(&self.base_frame, frame, Stamp::default()).map_err(|e| e.to_string()).and_then(
+                |mount| {
+                    let (mount, now) = (convert::planar(&mount), now(&self.clock));
+                    self.executive.on_scan(&convert::scan(&scan), mount, stamp, now).map_err(|e| e.to_string())
+                },
+            );
         if let Err(reason) = taken {
-            tracing::warn!("odometry refused: {reason}");
+            self.complain(format!("scan refused: {reason}"));
         }
     }
 
-    fn on_estop(&mut self, _: Trigger::Request, reply: Reply<Trigger::Service>) {
-        self.executive.stop(StopCause::Requested, "the service estop was called", now(&self.clock));
-        reply.send(Trigger::Response { success: true, message: "stopped; ~/reset leaves the stop".into() });
+    /// Logs what is wrong, once: at 50 messages a second the log would hold nothing else.
+    fn complain(&mut self, complaint: String) {
+        if self.complaint != complaint {
+            tracing::warn!("{complaint}");
+            self.complaint = complaint;
+        }
+    }
+
+    fn enable(&mut self, caller: &str) -> Result<(), String> {
+        let enabled = self.executive.enable(Request { caller, trace: [0; 16] }, now(&self.clock));
         self.settle();
-    }
-
-    /// A refusal for callers that are malformed or too late.
-    fn refuse(&self, caller: &Caller) -> Option<(bool, String)> {
-        let error = ecps_ros::caller(caller).check(self.clock.now(), self.request_lifetime).err()?;
-        Some((matches!(error, CallerError::Expired { .. }), error.to_string()))
-    }
-
-    fn on_reset(&mut self, request: ResetGate::Request, reply: Reply<ResetGate::Service>) {
-        let refused = |error_code, error_msg| ResetGate::Response { error_code, error_msg };
-        if let Some((expired, reason)) = self.refuse(&request.caller) {
-            return reply.send(refused(if expired { EXPIRED } else { INVALID }, reason));
-        }
-        let caller = convert::request(&request.caller);
-        match self.executive.reset(Request { caller: &request.caller.id, trace: caller }, now(&self.clock)) {
-            Err(error) => reply.send(refused(error.code(), error.to_string())),
-            Ok(ResetOutcome::WasRunning) => reply.send(ResetGate::Response::default()),
-            Ok(ResetOutcome::Left(sequence)) => self.acknowledger.when_durable(sequence, move |synced| {
-                reply.send(match synced {
-                    Ok(()) => ResetGate::Response::default(),
-                    Err(error) => refused(3, error.to_string()),
-                });
-            }),
-        }
-        self.settle();
-    }
-
-    fn on_set_limits(&mut self, request: SetLimits::Request, reply: Reply<SetLimits::Service>) {
-        let refused = |error_code, error_msg| SetLimits::Response { error_code, error_msg };
-        if let Some((expired, reason)) = self.refuse(&request.caller) {
-            return reply.send(refused(if expired { EXPIRED } else { INVALID }, reason));
-        }
-        let limits = Limits {
-            max_linear_speed: request.max_linear_speed,
-            max_linear_acceleration: request.max_linear_acceleration,
-            max_angular_speed: request.max_angular_speed,
-            max_angular_acceleration: request.max_angular_acceleration,
-        };
-        let caller = Request { caller: &request.caller.id, trace: convert::request(&request.caller) };
-        match self.executive.set_limits(caller, limits, now(&self.clock)) {
-            Err(error) => reply.send(refused(error.code(), error.to_string())),
-            Ok(sequence) => self.acknowledger.when_durable(sequence, move |synced| {
-                reply.send(match synced {
-                    Ok(()) => SetLimits::Response::default(),
-                    Err(error) => refused(3, error.to_string()),
-                });
-            }),
-        }
-        self.settle();
-    }
-
-    /// A goal that cannot be executed is accepted and aborted, since only a result carries the reason.
-    fn on_goal(&mut self, request: RequestedGoal<Execute>, goal: ExecuteAction::Goal) {
-        if let Some((expired, reason)) = self.refuse(&goal.caller) {
-            let code = if expired { ErrorCode::Expired } else { ErrorCode::Invalid };
-            return request.accept().abort(refusal(code, reason));
-        }
-        let caller = Request { caller: &goal.caller.id, trace: convert::request(&goal.caller) };
-        let started = convert::action(goal.action)
-            .and_then(|message| self.executive.start_goal(caller, &message, now(&self.clock)));
-        match started {
-            Err(rejection) => request.accept().abort(refusal(rejection.code, rejection.message)),
-            Ok(execution) => {
-                let (acceptance, goal) = request.accept_later();
-                self.goals.insert(execution, goal);
-                self.acknowledger.when_durable(execution.0, move |synced| match synced {
-                    Ok(()) => acceptance.tell(),
-                    Err(error) => acceptance.reject(&error.to_string()),
-                });
-            }
-        }
-        self.settle();
-    }
-
-    fn on_cancel(&mut self, goal: ecps_ros::GoalId) -> CancelDecision {
-        let execution = self.goals.iter().find(|(_, running)| running.id() == goal).map(|(execution, _)| *execution);
-        let canceled = execution.is_some_and(|execution| self.executive.cancel(execution, now(&self.clock)));
-        // Settled by the next tick, so that the client hears of the cancel before its result.
-        if canceled { CancelDecision::Accept } else { CancelDecision::Reject }
+        enabled.map(drop).map_err(|e| e.to_string())
     }
 
     fn tick(&mut self) {
         self.executive.tick(now(&self.clock));
+        self.watch_supervisor();
         self.settle();
+    }
+
+    fn watch_supervisor(&mut self) {
+        let Some(guardian) = &mut self.guardian else { return };
+        let status = match self.executive.mode() {
+            Mode::Idle | Mode::Active => Status::Running,
+            Mode::Stopped | Mode::Disarmed => Status::Stopped,
+        };
+        let guarded = guardian.tick(status, SystemSteady.now());
+        let now = now(&self.clock);
+        match guarded {
+            Guarded::Yes => {
+                self.executive.set_present(StopCause::Supervisor, false, "", now);
+                if std::mem::take(&mut self.enable_when_guarded)
+                    && let Err(reason) = self.enable("activation")
+                {
+                    tracing::error!("{reason}");
+                }
+            }
+            // The gate is disarmed and waits for a supervisor.
+            Guarded::No(_) if self.enable_when_guarded => {}
+            Guarded::No(why) => self.executive.set_present(StopCause::Supervisor, true, &why, now),
+        }
     }
 
     /// Tells of what came of the last call: actions that ended, and a new state.
     fn settle(&mut self) {
         while let Some(finished) = self.executive.take_finished() {
-            self.report(finished);
+            self.finish(finished);
         }
-        let snapshot = self.executive.snapshot();
         let at = SystemSteady.now();
+        let snapshot = self.executive.snapshot(Now { steady: at, ..Now::default() });
         let due = match &self.published {
             None => true,
             Some((_, before)) if before.mode != snapshot.mode || before.stop_cause != snapshot.stop_cause => true,
@@ -293,28 +340,25 @@ impl Executor {
         }
     }
 
-    fn report(&mut self, finished: Finished) {
-        let Some(goal) = self.goals.remove(&finished.goal) else { return };
-        let code = finished.code;
-        let result = convert::result(finished, &self.frame);
-        match code {
-            ErrorCode::None => goal.succeed(result),
-            ErrorCode::Canceled => match goal.canceling() {
-                Ok(goal) => goal.canceled(result),
-                Err(goal) => goal.abort(result),
-            },
-            _ => goal.abort(result),
+    fn report(&self, report: &mut Report) {
+        let snapshot = self.executive.snapshot(now(&self.clock));
+        match snapshot.mode {
+            Mode::Stopped => report.is(Health::Error, format!("stopped: {}", snapshot.stop_cause)),
+            Mode::Disarmed if self.enable_when_guarded => report.is(Health::Warn, "waits for eap_supervisor"),
+            Mode::Disarmed => report.is(Health::Warn, "disarmed"),
+            Mode::Idle | Mode::Active if snapshot.queued == snapshot.queue_capacity => {
+                report.is(Health::Warn, "no more actions fit in the queue");
+            }
+            Mode::Idle | Mode::Active => report.is(Health::Ok, "armed"),
         }
-    }
-
-    fn publish_feedback(&mut self) {
-        let Some(feedback) = self.executive.feedback(now(&self.clock)) else { return };
-        if let Some(goal) = self.goals.get(&feedback.goal) {
-            goal.feedback(convert::feedback(&feedback, &self.frame));
+        report.add("source", snapshot.source);
+        report.add("queued", snapshot.queued);
+        report.add("admitted", snapshot.admitted);
+        report.add("limited", snapshot.limited);
+        report.add("refused", snapshot.refused);
+        for (reason, count) in snapshot.reasons {
+            report.add(reason.name(), count);
         }
+        report.add("last refusal", snapshot.last_refusal);
     }
-}
-
-fn refusal(code: ErrorCode, message: String) -> ExecuteAction::Result {
-    ExecuteAction::Result { error_code: code as u16, error_msg: message, ..Default::default() }
 }

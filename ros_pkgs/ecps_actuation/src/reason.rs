@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::zone::Rule;
+
 /// Lists the reasons with their stable names, so that none is left out of [`Reason::ALL`].
 macro_rules! reasons {
     ($($(#[$doc:meta])* $reason:ident $name:literal,)*) => {
@@ -38,6 +40,12 @@ reasons! {
     FromFuture "from_future",
     /// Refused: a stop is latched.
     Stopped "stopped",
+    /// Refused: nobody has enabled.
+    NotArmed "not_armed",
+    /// Refused: from nobody that may command.
+    UnknownSource "unknown_source",
+    /// Refused: a source of higher priority commands.
+    Outranked "outranked",
     /// Refused or halted: the robot's state is not known.
     StateStale "state_stale",
     /// Limited: over the greatest linear speed.
@@ -48,8 +56,20 @@ reasons! {
     LinearAcceleration "linear_acceleration",
     /// Limited: turns up too fast.
     AngularAcceleration "angular_acceleration",
+    /// Limited: speeding up would set in too hard.
+    LinearJerk "linear_jerk",
+    /// Limited: turning up would set in too hard.
+    AngularJerk "angular_jerk",
     /// Limited, refused or halted: could not stop within the workspace.
     Workspace "workspace",
+    /// Limited, refused or halted: could not stop before a keep-out zone.
+    KeepOut "keep_out",
+    /// Limited, refused or halted: could not stop before an obstacle.
+    Obstacle "obstacle",
+    /// Limited or refused: towards where the scanner does not look.
+    Blind "blind",
+    /// Refused or halted: obstacles are not known.
+    ScanStale "scan_stale",
     /// Refused: an action has the robot.
     GoalActive "goal_active",
     /// Halted: no command for too long.
@@ -58,6 +78,18 @@ reasons! {
     Journal "journal",
     /// Refused: the actuator did not take it.
     Actuator "actuator",
+    /// Refused: this process did not run for too long before it came to it.
+    Overslept "overslept",
+}
+
+impl Reason {
+    /// The reason to lower or refuse what could not stop before the border of a zone.
+    pub fn of_zone(rule: Rule) -> Reason {
+        match rule {
+            Rule::StayInside => Reason::Workspace,
+            Rule::KeepOut => Reason::KeepOut,
+        }
+    }
 }
 
 /// A command that did not pass, in words.
@@ -119,11 +151,45 @@ pub enum Refusal {
         /// How long it may be silent.
         limit_ms: u128,
     },
-    /// See [`Reason::Workspace`].
-    #[error("{free:.3} m are left to the edge of the workspace, too little to stop from the least speed")]
-    Workspace {
+    /// See [`Reason::NotArmed`].
+    #[error("the gate is disarmed; call ~/enable first")]
+    NotArmed,
+    /// See [`Reason::UnknownSource`].
+    #[error("'{source_name}' is none of the sources that may command")]
+    UnknownSource {
+        /// Who commanded.
+        source_name: String,
+    },
+    /// See [`Reason::Outranked`].
+    #[error("'{by}' has a higher priority and commands at present")]
+    Outranked {
+        /// The other source.
+        by: String,
+    },
+    /// See [`Reason::Workspace`] and [`Reason::KeepOut`].
+    #[error("{free:.3} m are left to the border of zone '{zone}', too little to stop from the least speed")]
+    Zone {
+        /// Name of the zone.
+        zone: String,
+        /// Which side of it is the robot's.
+        rule: Rule,
         /// Metres along the commanded path.
         free: f64,
+    },
+    /// See [`Reason::Obstacle`].
+    #[error("{free:.3} m are left to an obstacle, too little to stop from the least speed")]
+    Obstacle {
+        /// Metres along the commanded path.
+        free: f64,
+    },
+    /// See [`Reason::Blind`].
+    #[error("the scanner does not look in that direction")]
+    Blind,
+    /// See [`Reason::ScanStale`].
+    #[error("the scanner has been silent for more than {limit_ms} ms, or was never received")]
+    ScanStale {
+        /// How long it may be silent.
+        limit_ms: u128,
     },
     /// See [`Reason::GoalActive`].
     #[error("action '{id}' has the robot; cancel it first")]
@@ -136,6 +202,14 @@ pub enum Refusal {
     Journal {
         /// What failed.
         cause: String,
+    },
+    /// See [`Reason::Overslept`].
+    #[error("this process did not run for {slept_ms} ms, and {limit_ms} ms are tolerated")]
+    Overslept {
+        /// Time that passed.
+        slept_ms: u128,
+        /// Time that may pass.
+        limit_ms: u128,
     },
     /// See [`Reason::Actuator`].
     #[error("the actuator did not take the command: {cause}")]
@@ -156,7 +230,14 @@ impl Refusal {
             Refusal::FromFuture { .. } => Reason::FromFuture,
             Refusal::Stopped { .. } => Reason::Stopped,
             Refusal::StateStale { .. } => Reason::StateStale,
-            Refusal::Workspace { .. } => Reason::Workspace,
+            Refusal::NotArmed => Reason::NotArmed,
+            Refusal::UnknownSource { .. } => Reason::UnknownSource,
+            Refusal::Outranked { .. } => Reason::Outranked,
+            Refusal::Zone { rule, .. } => Reason::of_zone(*rule),
+            Refusal::Obstacle { .. } => Reason::Obstacle,
+            Refusal::Blind => Reason::Blind,
+            Refusal::ScanStale { .. } => Reason::ScanStale,
+            Refusal::Overslept { .. } => Reason::Overslept,
             Refusal::GoalActive { .. } => Reason::GoalActive,
             Refusal::Journal { .. } => Reason::Journal,
             Refusal::Actuator { .. } => Reason::Actuator,

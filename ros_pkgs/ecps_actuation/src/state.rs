@@ -66,6 +66,12 @@ pub enum StateError {
     /// NaN, infinity.
     #[error(transparent)]
     Invalid(#[from] CheckError),
+    /// The same measurement again: whoever publishes it does not measure any more.
+    #[error("the state's stamp is {stamp_ns} ns as in the message before, so it is no new measurement")]
+    Repeated {
+        /// The stamp.
+        stamp_ns: i64,
+    },
     /// Measured in another frame.
     #[error("the state is measured in frame '{found}', and this executor works in '{expected}'")]
     Frame {

@@ -1,11 +1,13 @@
 //! What may move an actuator: a velocity whose record is written. There is no other way to make a [`Journaled`] velocity
 //! than to append its record, so nothing moves unrecorded, by type.
 
+use ecps_core::clock::Steady;
 use ecps_journal::record::{Motion, Payload};
 use ecps_journal::{AppendError, Durable, Journal, Moment};
 use thiserror::Error;
 
 use crate::motion::Velocity;
+use crate::stop::StopCategory;
 
 /// Where records go.
 pub trait Record {
@@ -43,6 +45,7 @@ impl Record for Journal {
 pub struct Journaled<T> {
     value: T,
     sequence: u64,
+    decided: Steady,
 }
 
 impl<T: Copy> Journaled<T> {
@@ -55,13 +58,19 @@ impl<T: Copy> Journaled<T> {
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
+
+    /// When the gate decided on it. A process may be stopped and go on between any two instructions, so an actuator looks
+    /// at its clock once more before it acts.
+    pub fn decided(&self) -> Steady {
+        self.decided
+    }
 }
 
 impl Journaled<Velocity> {
     /// Records a motion and gives what it says was applied.
     pub(crate) fn append<R: Record>(record: &mut R, moment: &Moment, motion: &Motion) -> Result<Self, AppendError> {
         let sequence = record.append(moment, motion)?;
-        Ok(Journaled { value: motion.applied.map_or(Velocity::ZERO, Velocity::from), sequence })
+        Ok(Journaled { value: motion.applied.map_or(Velocity::ZERO, Velocity::from), sequence, decided: moment.steady })
     }
 }
 
@@ -73,8 +82,36 @@ pub struct ActuatorError(
     pub String,
 );
 
-/// What moves the robot; its safe state is zero velocity.
+/// What an actuator does when nothing else may be done with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SafeState {
+    /// A base stands.
+    ZeroVelocity,
+    /// A joint stays where it is, under power.
+    Hold,
+    /// A gripper lets go.
+    Open,
+    /// Power is off.
+    Off,
+}
+
+impl SafeState {
+    /// What IEC 60204-1 would call a stop into it, if the drive did it by itself.
+    pub fn category(self) -> StopCategory {
+        match self {
+            SafeState::ZeroVelocity | SafeState::Hold | SafeState::Open => StopCategory::Two,
+            SafeState::Off => StopCategory::Zero,
+        }
+    }
+}
+
+/// What moves the robot.
+///
+/// [`Actuator::halt`] is called at start, when nothing has been commanded yet, so that what cannot be brought to its safe
+/// state never starts; on every stop, again in every period while one is latched; and at the end, also that of a panic.
 pub trait Actuator {
+    /// What [`Actuator::halt`] leads to.
+    fn safe_state(&self) -> SafeState;
     /// Takes a recorded velocity.
     fn drive(&mut self, velocity: Journaled<Velocity>) -> Result<(), ActuatorError>;
     /// Takes the safe state, which needs no record first.

@@ -32,13 +32,19 @@ pub struct Watchdog {
 
 impl Watchdog {
     /// Runs out `timeout` after the last feeding; more than zero and at most [`SAFETY_TIMEOUT`].
-    pub fn new(timeout: Duration) -> Result<Watchdog, TimeoutError> {
-        Ok(Watchdog { timeout: check_timeout("command_timeout", timeout)?, fed: None })
+    /// `field` names it in the error.
+    pub fn new(field: &'static str, timeout: Duration) -> Result<Watchdog, TimeoutError> {
+        Ok(Watchdog { timeout: check_timeout(field, timeout)?, fed: None })
     }
 
     /// A command was carried out.
     pub fn feed(&mut self, now: Steady) {
         self.fed = Some(now);
+    }
+
+    /// As if it was never fed.
+    pub fn starve(&mut self) {
+        self.fed = None;
     }
 
     /// Whether it has run out; it has when it was never fed.
@@ -54,14 +60,14 @@ mod tests {
     #[test]
     fn it_runs_out_past_its_timeout_and_cannot_be_turned_off() {
         let at = |ms| Steady(Duration::from_millis(ms));
-        let mut dog = Watchdog::new(Duration::from_millis(500)).unwrap();
+        let mut dog = Watchdog::new("command_timeout", Duration::from_millis(500)).unwrap();
         assert!(dog.expired(at(0)), "never fed");
         dog.feed(at(1000));
         assert!(!dog.expired(at(1500)));
         assert!(dog.expired(at(1501)));
-        assert!(Watchdog::new(Duration::from_secs(1)).is_ok());
+        assert!(Watchdog::new("command_timeout", Duration::from_secs(1)).is_ok());
         for bad in [Duration::ZERO, Duration::from_millis(1001)] {
-            assert!(Watchdog::new(bad).unwrap_err().to_string().contains("cannot be turned off"));
+            assert!(Watchdog::new("command_timeout", bad).unwrap_err().to_string().contains("cannot be turned off"));
         }
     }
 }

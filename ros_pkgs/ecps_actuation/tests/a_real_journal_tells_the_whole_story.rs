@@ -18,12 +18,13 @@ fn commands_refusals_actions_and_stops_are_read_back_in_order() {
     let (journal, _) = Journal::open(folder.path(), identity, Stamp(1)).unwrap();
     let durability = journal.durability();
     let mut executive = Executive::new(config(GateConfig::new(CEILING)), journal, Shared::default(), at(0)).unwrap();
+    executive.enable(PLANNER, at(0)).unwrap();
     executive.on_state("odom", pose(0.0, 0.0, 0.0), at(0)).unwrap();
     executive.on_velocity(&twist(0.05, 0.0), at(100));
     executive.on_velocity(&twist(10.0, 0.0), at(110));
     executive.on_velocity(&twist(10.0, 0.0), at(120));
     executive.on_velocity(&VelocityCommand { stamp: Some(Stamp(7)), ..twist(0.1, 0.0) }, at(130));
-    let goal = executive.start_goal(PLANNER, &navigate("a", 1.0, 0.0), at(140)).unwrap();
+    let goal = executive.submit(PLANNER, &navigate("a", 1.0, 0.0), at(140)).unwrap().goal;
     durability.wait(goal.0, Duration::from_secs(20)).unwrap();
     assert_eq!(durability.of(goal.0), Durable::OnDisk);
     executive.tick(at(150));
@@ -38,6 +39,7 @@ fn commands_refusals_actions_and_stops_are_read_back_in_order() {
             Entry::Action(a) => format!("action of {} {}", a.caller, a.error_code),
             Entry::Outcome(o) => format!("outcome of {} {}", o.action_sequence, o.error_code),
             Entry::Stop(s) => format!("stop {} {}", s.cause, s.detail),
+            Entry::Arming(a) => format!("{} enabled: {}", a.caller, a.armed),
             Entry::Refusals(r) => format!("{} more {}", r.count, r.reason),
             other => panic!("{other:?}"),
         });
@@ -46,12 +48,13 @@ fn commands_refusals_actions_and_stops_are_read_back_in_order() {
     assert_eq!(
         story,
         [
+            "/planner enabled: true",
             "cmd_vel_in Admitted  None",
             "cmd_vel_in Refused unreasonable None",
             "cmd_vel_in Refused stale Some(7)",
             "action of /planner 0",
             "execute Admitted  None",
-            "outcome of 4 5",
+            "outcome of 5 5",
             "stop shutdown SIGTERM",
             "1 more unreasonable",
         ]

@@ -3,16 +3,23 @@
 
 mod support;
 
+use ecps_actuation::zone::Rule;
 use ecps_actuation::{
-    ErrorCode, GateConfig, Limits, Mode, Reason, ResetError, ResetOutcome, SetLimitsError, StopCause, Velocity,
-    Verdict, Workspace,
+    ErrorCode, GateConfig, GoalId, Limits, Mode, Progress, Reason, Repeat, ResetError, ResetOutcome, Scan,
+    SetLimitsError, Source, StopCause, Velocity, VelocityCommand, Verdict, Zone,
 };
+use std::time::Duration;
+
+use ecps_core::clock::Stamp;
 use ecps_core::wire::proto;
 use ecps_journal::record::{self, Entry};
 use support::{CEILING, Event, PLANNER, at, executive, navigate, pose, twist};
 
+/// A gate that actions, a planner and, above both, a joystick command through.
 fn gate() -> GateConfig {
-    GateConfig::new(CEILING)
+    let mut config = GateConfig::new(CEILING);
+    config.sources.push(Source { name: "joy".into(), priority: 100, timeout: Duration::from_millis(500) });
+    config
 }
 
 fn motions(events: &[Event]) -> Vec<(String, record::Verdict, String)> {
@@ -71,7 +78,7 @@ fn refused_commands_do_not_feed_the_watchdog() {
 #[test]
 fn a_moving_robot_whose_state_falls_silent_or_that_drifts_to_the_edge_is_halted() {
     let mut config = gate();
-    config.workspace = Some(Workspace::rectangle([-1.0, -1.0], [1.0, 1.0]).unwrap());
+    config.zones = vec![Zone::rectangle("room", Rule::StayInside, [-1.0, -1.0], [1.0, 1.0]).unwrap()];
     for (event, why) in [(None, "state_stale"), (Some(pose(0.9999, 0.0, 0.0)), "workspace")] {
         let (mut executive, shared) = executive(config.clone());
         for ms in [100, 200, 300, 400] {
@@ -95,7 +102,7 @@ fn lowered_limits_halt_what_is_faster() {
     executive.set_limits(PLANNER, low, at(110)).unwrap();
     executive.tick(at(120));
     assert_eq!(motions(&shared.events()).last().unwrap().2, "linear_speed");
-    assert_eq!(executive.snapshot().limits, low);
+    assert_eq!(executive.snapshot(at(0)).limits, low);
 }
 
 #[test]
@@ -110,7 +117,7 @@ fn limits_stay_within_the_parameters_and_change_only_when_recorded() {
     shared.0.borrow_mut().journal_full = true;
     let low = Limits { max_linear_speed: 0.5, ..CEILING };
     assert!(matches!(executive.set_limits(PLANNER, low, at(0)), Err(SetLimitsError::Journal(_))));
-    assert_eq!((executive.snapshot().limits, executive.mode()), (CEILING, Mode::Stopped));
+    assert_eq!((executive.snapshot(at(0)).limits, executive.mode()), (CEILING, Mode::Stopped));
 }
 
 #[test]
@@ -127,17 +134,19 @@ fn a_stop_goes_out_before_its_record_latches_and_is_left_by_reset_alone() {
     shared.events();
     executive.tick(at(130));
     assert_eq!(shared.events(), [Event::Halted], "a topic may lose a zero");
-    assert_eq!(executive.snapshot().stop_cause, "requested: operator");
+    assert_eq!(executive.snapshot(at(0)).stop_cause, "requested: operator");
 
-    let stale = executive.reset(PLANNER, at(5000)).unwrap_err();
+    executive.tick(at(1000));
+    executive.enable(PLANNER, at(1000)).unwrap();
+    let stale = executive.reset(PLANNER, at(1000)).unwrap_err();
     assert!(matches!(&stale, ResetError::CausePresent(why) if why.contains("500 ms")), "{stale}");
-    executive.on_state("odom", pose(0.0, 0.0, 0.0), at(5000)).unwrap();
+    executive.on_state("odom", pose(0.0, 0.0, 0.0), at(1000)).unwrap();
     let nobody = ecps_actuation::Request { caller: "", trace: [0; 16] };
-    assert_eq!(executive.reset(nobody, at(5000)).unwrap_err().code(), 1);
-    assert!(matches!(executive.reset(PLANNER, at(5000)), Ok(ResetOutcome::Left(_))));
-    assert_eq!(executive.reset(PLANNER, at(5000)), Ok(ResetOutcome::WasRunning));
+    assert_eq!(executive.reset(nobody, at(1000)).unwrap_err().code(), 1);
+    assert!(matches!(executive.reset(PLANNER, at(1000)), Ok(ResetOutcome::Left(_))));
+    assert_eq!(executive.reset(PLANNER, at(1000)), Ok(ResetOutcome::WasRunning));
     shared.events();
-    executive.tick(at(5001));
+    executive.tick(at(1001));
     assert_eq!((shared.events(), executive.mode()), (vec![], Mode::Idle), "nothing resumes");
 }
 
@@ -150,9 +159,12 @@ fn a_journal_that_cannot_be_written_latches_and_nothing_is_driven() {
     let verdict = executive.on_velocity(&twist(0.1, 0.0), at(150));
     assert!(matches!(verdict, Verdict::Refuse(r) if r.reason() == Reason::Journal));
     assert!(shared.events().iter().all(|e| *e == Event::Halted));
-    assert!(executive.snapshot().stop_cause.starts_with("journal: "));
-    assert!(matches!(executive.reset(PLANNER, at(160)), Err(ResetError::Journal(_))));
+    assert!(executive.snapshot(at(0)).stop_cause.starts_with("journal: "));
+    executive.on_state("odom", pose(0.0, 0.0, 0.0), at(155)).unwrap();
+    assert!(executive.enable(PLANNER, at(156)).is_err());
+    assert_eq!(executive.reset(PLANNER, at(160)).unwrap_err().code(), 6, "an enable that was not recorded is none");
     shared.0.borrow_mut().journal_full = false;
+    executive.enable(PLANNER, at(170)).unwrap();
     assert!(matches!(executive.reset(PLANNER, at(170)), Ok(ResetOutcome::Left(_))));
     executive.tick(at(1300));
     let refusals = record::Refusals { reason: "journal".into(), count: 1 };
@@ -165,7 +177,8 @@ fn a_journal_that_does_not_reach_the_disk_latches() {
     let (mut executive, shared) = executive(gate());
     shared.0.borrow_mut().journal_fault = Some("the disk is gone".into());
     executive.tick(at(10));
-    assert_eq!(executive.snapshot().stop_cause, "journal: the disk is gone");
+    assert_eq!(executive.snapshot(at(0)).stop_cause, "journal: the disk is gone");
+    executive.enable(PLANNER, at(20)).unwrap();
     assert_eq!(executive.reset(PLANNER, at(20)).unwrap_err().code(), 2);
 }
 
@@ -175,6 +188,7 @@ fn an_actuator_that_fails_latches_until_it_takes_a_zero() {
     (shared.0.borrow_mut().drive_fails, shared.0.borrow_mut().halt_fails) = (true, true);
     let verdict = executive.on_velocity(&twist(0.1, 0.0), at(100));
     assert!(matches!(verdict, Verdict::Refuse(r) if r.reason() == Reason::Actuator));
+    executive.enable(PLANNER, at(110)).unwrap();
     assert_eq!(executive.reset(PLANNER, at(110)).unwrap_err().code(), 2);
     shared.0.borrow_mut().halt_fails = false;
     assert!(executive.reset(PLANNER, at(120)).is_ok());
@@ -184,6 +198,7 @@ fn an_actuator_that_fails_latches_until_it_takes_a_zero() {
 fn shutdown_is_not_left_and_dropping_halts() {
     let (mut executive, shared) = executive(gate());
     executive.stop(StopCause::Shutdown, "SIGINT", at(10));
+    executive.enable(PLANNER, at(20)).unwrap();
     assert_eq!(executive.reset(PLANNER, at(20)).unwrap_err().code(), 2);
     shared.events();
     drop(executive);
@@ -200,7 +215,7 @@ fn a_flood_of_refusals_is_recorded_once_in_full_and_then_as_a_count() {
     executive.tick(at(1000));
     let count = record::Refusals { reason: "not_finite".into(), count: 9_999 };
     assert_eq!(shared.events(), [Event::Recorded(2, Entry::Refusals(count))]);
-    let snapshot = executive.snapshot();
+    let snapshot = executive.snapshot(at(0));
     assert_eq!((snapshot.refused, snapshot.reasons), (10_000, vec![(Reason::NotFinite, 10_000)]));
     assert_eq!(snapshot.last_refusal, "linear.x is NaN, and must be finite");
 }
@@ -229,8 +244,8 @@ fn run(
 #[test]
 fn an_action_drives_to_its_target_through_the_gate_and_its_own_limits() {
     let (mut executive, shared) = executive(gate());
-    let goal = executive.start_goal(PLANNER, &navigate("a", 1.0, 1.0), at(20)).unwrap();
-    assert_eq!(executive.feedback(at(30)).unwrap().goal, goal);
+    let goal = executive.submit(PLANNER, &navigate("a", 1.0, 1.0), at(20)).unwrap().goal;
+    assert_eq!(executive.feedback(at(30))[0].goal, goal);
     let (finished, _) = run(&mut executive, 20, 30_000);
     let finished = finished.unwrap();
     assert_eq!((finished.goal, finished.code, finished.message.as_str()), (goal, ErrorCode::None, ""));
@@ -254,7 +269,7 @@ fn an_action_drives_to_its_target_through_the_gate_and_its_own_limits() {
 fn an_action_starts_only_when_its_record_is_on_disk() {
     let (mut executive, shared) = executive(gate());
     shared.0.borrow_mut().disk_stalls = true;
-    executive.start_goal(PLANNER, &navigate("a", 1.0, 0.0), at(20)).unwrap();
+    executive.submit(PLANNER, &navigate("a", 1.0, 0.0), at(20)).unwrap();
     assert_eq!(run(&mut executive, 20, 2_000).0, None);
     assert!(!shared.events().iter().any(|e| matches!(e, Event::Driven(..))));
     shared.0.borrow_mut().disk_stalls = false;
@@ -264,10 +279,18 @@ fn an_action_starts_only_when_its_record_is_on_disk() {
 #[test]
 fn whatever_ends_an_action_is_named_and_leaves_the_robot_at_rest() {
     type Step = fn(&mut ecps_actuation::Executive<support::Shared, support::Shared>, &support::Shared);
-    let cases: [(Step, ErrorCode); 7] = [
+    let cases: [(Step, ErrorCode); 8] = [
+        (|e, _| drop(e.disable(PLANNER, at(500))), ErrorCode::NotArmed),
         (|e, _| e.stop(StopCause::Requested, "x", at(500)), ErrorCode::Stopped),
-        (|e, _| assert!(e.cancel(ecps_actuation::GoalId(1), at(500))), ErrorCode::Canceled),
-        (|e, _| assert!(e.start_goal(PLANNER, &navigate("b", 0.0, 5.0), at(500)).is_ok()), ErrorCode::Preempted),
+        (|e, _| assert!(e.cancel(GoalId(1), at(500))), ErrorCode::Canceled),
+        (
+            |e, _| {
+                let joy = VelocityCommand { source: "joy", ..twist(0.0, 0.1) };
+                assert!(matches!(e.on_velocity(&joy, at(500)), Verdict::Limit { .. }), "from rest");
+                e.tick(at(1_001));
+            },
+            ErrorCode::Preempted,
+        ),
         (
             |e, shared| {
                 shared.0.borrow_mut().journal_full = true;
@@ -275,7 +298,7 @@ fn whatever_ends_an_action_is_named_and_leaves_the_robot_at_rest() {
             },
             ErrorCode::Journal,
         ),
-        (|e, _| e.tick(at(5_000)), ErrorCode::StateStale),
+        (|e, _| e.tick(at(1_400)), ErrorCode::StateStale),
         (
             |e, shared| {
                 shared.0.borrow_mut().drive_fails = true;
@@ -295,7 +318,7 @@ fn whatever_ends_an_action_is_named_and_leaves_the_robot_at_rest() {
     ];
     for (index, (step, code)) in cases.into_iter().enumerate() {
         let (mut executive, shared) = executive(gate());
-        executive.start_goal(PLANNER, &navigate("a", 5.0, 0.0), at(20)).unwrap();
+        executive.submit(PLANNER, &navigate("a", 5.0, 0.0), at(20)).unwrap();
         assert_eq!(run(&mut executive, 20, 480).0, None);
         assert!(executive.output().x > 0.1);
         step(&mut executive, &shared);
@@ -310,7 +333,8 @@ fn whatever_ends_an_action_is_named_and_leaves_the_robot_at_rest() {
 #[test]
 fn while_an_action_has_the_robot_velocities_are_refused() {
     let (mut executive, _) = executive(gate());
-    let goal = executive.start_goal(PLANNER, &navigate("a", 5.0, 0.0), at(20)).unwrap();
+    let goal = executive.submit(PLANNER, &navigate("a", 5.0, 0.0), at(20)).unwrap().goal;
+    executive.tick(at(25));
     let verdict = executive.on_velocity(&twist(0.1, 0.0), at(30));
     assert!(matches!(verdict, Verdict::Refuse(r) if r.reason() == Reason::GoalActive));
     executive.cancel(goal, at(40));
@@ -320,11 +344,11 @@ fn while_an_action_has_the_robot_velocities_are_refused() {
 
 fn rejected(change: impl FnOnce(&mut proto::Eap)) -> (ErrorCode, String) {
     let mut config = gate();
-    config.workspace = Some(Workspace::rectangle([-9.0, -9.0], [9.0, 9.0]).unwrap());
+    config.zones = vec![Zone::rectangle("room", Rule::StayInside, [-9.0, -9.0], [9.0, 9.0]).unwrap()];
     let (mut executive, shared) = executive(config);
     let mut message = navigate("a", 1.0, 0.0);
     change(&mut message);
-    let rejection = executive.start_goal(PLANNER, &message, at(20)).unwrap_err();
+    let rejection = executive.submit(PLANNER, &message, at(20)).unwrap_err();
     let events = shared.events();
     let [Event::Recorded(_, Entry::Action(action))] = events.as_slice() else { panic!("{events:?}") };
     assert_eq!((action.error_code, &action.error_msg), (rejection.code as u32, &rejection.message));
@@ -364,7 +388,7 @@ fn actions_that_cannot_be_done_are_rejected_with_code_and_sentence_and_recorded(
         (rejected(|m| target(m).z = 1.0), ErrorCode::Invalid, "position.z is 1"),
         (rejected(|m| (target(m).qw, target(m).qx) = (0.0, 1.0)), ErrorCode::Invalid, "tilt"),
         (rejected(|m| target(m).frame_id = "moon".into()), ErrorCode::Invalid, "'moon'"),
-        (rejected(|m| target(m).x = 10.0), ErrorCode::OutOfLimits, "(10.000, 0.000) is outside"),
+        (rejected(|m| target(m).x = 10.0), ErrorCode::OutOfLimits, "(10.000, 0.000) is where zone 'room'"),
         (rejected(|m| operation(m).target_pose = None), ErrorCode::Invalid, "target_pose is empty"),
         (rejected(|m| operation(m).max_velocity = 0.0), ErrorCode::Invalid, "max_velocity is 0"),
         (rejected(|m| operation(m).max_velocity = f32::INFINITY), ErrorCode::Invalid, "max_velocity is inf"),
@@ -390,20 +414,18 @@ fn an_action_decided_on_a_recent_state_is_accepted_and_on_an_old_one_expired() {
     let (mut executive, _) = executive(gate());
     let mut message = navigate("a", 1.0, 0.0);
     message.state_sha = pose(0.0, 0.0, 0.0).sha().to_vec();
-    assert!(executive.start_goal(PLANNER, &message, at(20)).is_ok());
+    assert!(executive.submit(PLANNER, &message, at(20)).is_ok());
     executive.on_state("odom", pose(3.0, 0.0, 0.0), at(5_001)).unwrap();
-    assert_eq!(executive.start_goal(PLANNER, &message, at(5_001)).unwrap_err().code, ErrorCode::Expired);
+    message.id = "b".into();
+    assert_eq!(executive.submit(PLANNER, &message, at(5_001)).unwrap_err().code, ErrorCode::Expired);
 }
 
 #[test]
 fn no_action_is_accepted_while_stopped_or_without_a_state() {
     let (mut executive, _) = executive(gate());
-    assert_eq!(
-        executive.start_goal(PLANNER, &navigate("a", 1.0, 0.0), at(600)).unwrap_err().code,
-        ErrorCode::StateStale
-    );
+    assert_eq!(executive.submit(PLANNER, &navigate("a", 1.0, 0.0), at(600)).unwrap_err().code, ErrorCode::StateStale);
     executive.stop(StopCause::Requested, "x", at(600));
-    assert_eq!(executive.start_goal(PLANNER, &navigate("a", 1.0, 0.0), at(600)).unwrap_err().code, ErrorCode::Stopped);
+    assert_eq!(executive.submit(PLANNER, &navigate("a", 1.0, 0.0), at(600)).unwrap_err().code, ErrorCode::Stopped);
 }
 
 #[test]
@@ -414,4 +436,208 @@ fn a_state_that_is_not_finite_or_in_another_frame_does_not_count() {
     assert!(
         matches!(executive.on_velocity(&twist(0.1, 0.0), at(501)), Verdict::Refuse(r) if r.reason() == Reason::StateStale)
     );
+}
+
+/// Ends of all actions, in order: which, and how.
+fn ends(executive: &mut ecps_actuation::Executive<support::Shared, support::Shared>) -> Vec<(u64, ErrorCode)> {
+    std::iter::from_fn(|| executive.take_finished()).map(|finished| (finished.goal.0, finished.code)).collect()
+}
+
+fn with_meta(id: &str, entries: &[(&str, String)]) -> proto::Eap {
+    let mut message = navigate(id, 0.3, 0.0);
+    message.meta.extend(entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+    message
+}
+
+#[test]
+fn actions_run_in_order_and_one_too_many_is_told_to_come_again() {
+    let (mut executive, _) = executive(gate());
+    for id in ["a", "b", "c", "d"] {
+        executive.submit(PLANNER, &navigate(id, 0.3, 0.0), at(20)).unwrap();
+    }
+    let full = executive.submit(PLANNER, &navigate("e", 0.3, 0.0), at(20)).unwrap_err();
+    assert_eq!(full.code, ErrorCode::QueueFull);
+    assert!(full.message.contains("4 actions wait"), "{full}");
+    let snapshot = executive.snapshot(at(20));
+    assert_eq!((snapshot.queued, snapshot.queue_capacity), (4, 4));
+    executive.tick(at(20));
+    let told: Vec<_> = executive.feedback(at(20)).iter().map(|f| (f.goal.0, f.progress, f.before)).collect();
+    assert_eq!(told[0], (1, Progress::Started, 0));
+    assert_eq!(told[1..], [(2, Progress::Accepted, 1), (3, Progress::Accepted, 2), (4, Progress::Accepted, 3)]);
+    assert!(executive.submit(PLANNER, &navigate("e", 0.3, 0.0), at(20)).is_ok(), "there is room again");
+    let (first, mut ms) = run(&mut executive, 20, 30_000);
+    let mut all = vec![first.unwrap().goal.0];
+    let there = pose(0.3, 0.0, 0.0);
+    while all.len() < 5 {
+        ms += 20;
+        executive.on_state("odom", there, at(ms)).unwrap();
+        executive.tick(at(ms));
+        all.extend(
+            ends(&mut executive).iter().map(|(goal, code)| (*code == ErrorCode::None).then_some(*goal).unwrap()),
+        );
+        assert!(ms < 60_000, "{all:?}");
+    }
+    assert!(all.is_sorted(), "{all:?}");
+}
+
+#[test]
+fn a_repeated_request_acts_once_and_an_id_names_one_action() {
+    let (mut executive, shared) = executive(gate());
+    let first = executive.submit(PLANNER, &navigate("a", 1.0, 0.0), at(20)).unwrap();
+    shared.events();
+    let again = executive.submit(PLANNER, &navigate("a", 1.0, 0.0), at(30)).unwrap();
+    assert_eq!((again.goal, again.repeat), (first.goal, Repeat::Underway));
+    assert_eq!(shared.events(), [], "nothing to record");
+    let other = executive.submit(PLANNER, &navigate("a", 2.0, 0.0), at(30)).unwrap_err();
+    assert!(other.code == ErrorCode::Invalid && other.message.contains("another action"), "{other}");
+    let somebody = ecps_actuation::Request { caller: "/other", ..PLANNER };
+    assert_eq!(executive.submit(somebody, &navigate("a", 2.0, 0.0), at(30)).unwrap().repeat, Repeat::First);
+    let (finished, ms) = run(&mut executive, 40, 30_000);
+    let again = executive.submit(PLANNER, &navigate("a", 1.0, 0.0), at(ms)).unwrap();
+    assert_eq!(again.repeat, Repeat::Ended(finished.unwrap()));
+}
+
+#[test]
+fn an_action_waits_for_its_moment_and_expires_when_it_comes_too_late() {
+    let (mut executive, shared) = executive(gate());
+    let moment = |ms: u64| at(ms).ros.0.to_string();
+    executive.submit(PLANNER, &with_meta("a", &[("start_at_ns", moment(600))]), at(20)).unwrap();
+    let late = with_meta("b", &[("expires_at_ns", moment(500))]);
+    executive.submit(PLANNER, &late, at(20)).unwrap();
+    assert_eq!(
+        executive.submit(PLANNER, &with_meta("c", &[("expires_at_ns", "5".into())]), at(20)).unwrap_err().code,
+        ErrorCode::Expired
+    );
+    shared.events();
+    let (finished, ms) = run(&mut executive, 20, 560);
+    assert_eq!((finished.map(|f| (f.goal, f.code)), ms), (Some((GoalId(2), ErrorCode::Expired)), 520));
+    assert!(!shared.events().iter().any(|e| matches!(e, Event::Driven(..))), "it moved before its moment");
+    assert_eq!(run(&mut executive, 540, 30_000).0.map(|f| (f.goal, f.code)), Some((GoalId(1), ErrorCode::None)));
+}
+
+#[test]
+fn an_action_after_one_that_failed_does_not_start_and_where_none_may_fail_the_robot_stops() {
+    let (mut executive, _) = executive(gate());
+    executive.submit(PLANNER, &navigate("a", 5.0, 0.0), at(20)).unwrap();
+    executive.submit(PLANNER, &with_meta("b", &[("after", "a".into())]), at(20)).unwrap();
+    let must = with_meta("c", &[("after", "b".into()), ("safety", "stop_on_fail".into())]);
+    executive.submit(PLANNER, &must, at(20)).unwrap();
+    let unknown = executive.submit(PLANNER, &with_meta("e", &[("after", "x".into())]), at(20)).unwrap_err();
+    assert!(unknown.code == ErrorCode::Dependency && unknown.message.contains("'x', which is not known"), "{unknown}");
+    executive.submit(PLANNER, &navigate("d", 1.0, 0.0), at(20)).unwrap();
+    executive.tick(at(20));
+    executive.on_state("odom", pose(0.0, 0.0, 0.0), at(400)).unwrap();
+    executive.tick(at(400));
+    assert!(executive.cancel(GoalId(1), at(420)));
+    executive.tick(at(440));
+    let expected =
+        [(1, ErrorCode::Canceled), (2, ErrorCode::Dependency), (3, ErrorCode::Dependency), (5, ErrorCode::Stopped)];
+    assert_eq!(ends(&mut executive), expected);
+    assert!(executive.snapshot(at(440)).stop_cause.starts_with("action_failed: action 'c' must not fail"));
+}
+
+#[test]
+fn whoever_overslept_puts_out_zero_latches_and_says_for_how_long() {
+    for velocity_first in [true, false] {
+        let (mut executive, shared) = executive(gate());
+        executive.tick(at(20));
+        executive.on_velocity(&twist(0.1, 0.0), at(100));
+        executive.on_state("odom", pose(0.0, 0.0, 0.0), at(1_200)).unwrap();
+        shared.events();
+        if velocity_first {
+            let verdict = executive.on_velocity(&twist(0.1, 0.0), at(1_200));
+            assert!(matches!(verdict, Verdict::Refuse(r) if r.reason() == Reason::Stopped));
+        } else {
+            executive.tick(at(1_200));
+        }
+        let events = shared.events();
+        assert_eq!(events[0], Event::Halted);
+        assert!(!events.iter().any(|e| matches!(e, Event::Driven(..))), "{events:?}");
+        let cause = executive.snapshot(at(1_200)).stop_cause;
+        assert!(cause.starts_with("overslept: ") && cause.contains("1180 ms") && cause.contains("1000 ms"), "{cause}");
+    }
+}
+
+#[test]
+fn a_cause_that_comes_and_goes_stops_at_once_and_bars_the_reset_while_it_is_there() {
+    let (mut executive, shared) = executive(gate());
+    executive.on_velocity(&twist(0.1, 0.0), at(100));
+    shared.events();
+    executive.set_present(StopCause::Topic, true, "/stop_request", at(110));
+    assert_eq!(shared.events()[0], Event::Halted);
+    executive.set_present(StopCause::Topic, true, "/stop_request", at(120));
+    assert_eq!(shared.events(), [], "it is there already");
+    executive.enable(PLANNER, at(130)).unwrap();
+    assert_eq!(executive.reset(PLANNER, at(130)).unwrap_err().code(), 2);
+    executive.set_present(StopCause::Topic, false, "", at(140));
+    assert_eq!(executive.mode(), Mode::Stopped, "it is not left by itself");
+    assert!(executive.reset(PLANNER, at(150)).is_ok());
+}
+
+#[test]
+fn a_disarmed_gate_moves_nothing_and_says_so() {
+    let (mut executive, shared) = executive(gate());
+    executive.on_velocity(&twist(0.1, 0.0), at(100));
+    shared.events();
+    executive.disable(PLANNER, at(110)).unwrap();
+    assert_eq!((shared.events()[0].clone(), executive.mode()), (Event::Halted, Mode::Disarmed));
+    assert!(
+        matches!(executive.on_velocity(&twist(0.1, 0.0), at(120)), Verdict::Refuse(r) if r.reason() == Reason::NotArmed)
+    );
+    assert_eq!(executive.submit(PLANNER, &navigate("a", 1.0, 0.0), at(120)).unwrap_err().code, ErrorCode::NotArmed);
+    let nobody = ecps_actuation::Request { caller: "", trace: [0; 16] };
+    assert_eq!(executive.enable(nobody, at(130)).unwrap_err().code(), 1);
+    assert!(executive.enable(PLANNER, at(130)).is_ok());
+    assert!(!matches!(executive.on_velocity(&twist(0.1, 0.0), at(140)), Verdict::Refuse(_)));
+}
+
+#[test]
+fn a_scan_has_its_place_where_the_robot_was_when_it_was_taken() {
+    let mut config = gate();
+    config.obstacles = Some(ecps_actuation::ObstacleConfig::default());
+    let (mut executive, _) = executive(config);
+    let taken = |x: f64, ms: u64| ecps_actuation::MeasuredState { stamp: at(ms).ros, ..pose(x, 0.0, 0.0) };
+    executive.on_state("odom", taken(1.0, 100), at(110)).unwrap();
+    executive.on_state("odom", taken(2.0, 200), at(210)).unwrap();
+    let repeated = executive.on_state("odom", taken(3.0, 200), at(220)).unwrap_err();
+    assert!(repeated.to_string().contains("no new measurement"), "{repeated}");
+    // A wall 1.5 m ahead of where the robot was at 100 ms: 0.5 m ahead of where it is.
+    let mut ranges = [f32::INFINITY; 360];
+    ranges[180] = 1.5;
+    let increment = std::f64::consts::TAU / 360.0;
+    let scan = Scan {
+        angle_min: -std::f64::consts::PI,
+        angle_increment: increment,
+        range_min: 0.1,
+        range_max: 9.0,
+        ranges: &ranges,
+    };
+    let mut last = Verdict::Admit(Velocity::ZERO);
+    for ms in (240..1_000).step_by(20) {
+        executive.on_state("odom", taken(2.0, ms), at(ms)).unwrap();
+        executive.on_scan(&scan, Default::default(), Stamp(at(105).ros.0), at(ms)).unwrap();
+        last = executive.on_velocity(&twist(1.0, 0.0), at(ms));
+    }
+    assert!(matches!(last, Verdict::Limit { applied, reason: Reason::Obstacle } if applied.x < 0.55), "{last:?}");
+}
+
+#[test]
+fn a_stop_overtakes_ten_thousand_queued_actions_and_a_stalled_disk() {
+    let shared = support::Shared::default();
+    let config = ecps_actuation::Config { queue_capacity: 10_000, ..support::config(gate()) };
+    let mut executive = ecps_actuation::Executive::new(config, shared.clone(), shared.clone(), at(0)).unwrap();
+    executive.enable(PLANNER, at(0)).unwrap();
+    executive.on_state("odom", pose(0.0, 0.0, 0.0), at(0)).unwrap();
+    shared.0.borrow_mut().disk_stalls = true;
+    for id in 0..10_000 {
+        executive.submit(PLANNER, &navigate(&id.to_string(), 1.0, 0.0), at(20)).unwrap();
+    }
+    assert_eq!(executive.submit(PLANNER, &navigate("x", 1.0, 0.0), at(20)).unwrap_err().code, ErrorCode::QueueFull);
+    executive.on_velocity(&twist(0.1, 0.0), at(100));
+    shared.events();
+    executive.stop(StopCause::Requested, "operator", at(110));
+    let events = shared.events();
+    assert_eq!(events[0], Event::Halted, "before anything is recorded");
+    assert_eq!(ends(&mut executive).iter().filter(|(_, code)| *code == ErrorCode::Stopped).count(), 10_000);
+    assert!(!events.iter().any(|e| matches!(e, Event::Driven(..))));
 }

@@ -5,8 +5,10 @@ mod support;
 
 use std::time::Duration;
 
+use ecps_actuation::zone::Rule;
 use ecps_actuation::{
-    Base, Gate, GateConfig, Limits, Reason, StateNeed, StopCause, Velocity, VelocityCommand, Verdict, Workspace,
+    Base, Gate, GateConfig, Limits, ObstacleConfig, Reason, Scan, Source, StateNeed, StopCause, Velocity,
+    VelocityCommand, Verdict, Zone,
 };
 use ecps_core::clock::Stamp;
 use support::{CEILING, at, pose, twist};
@@ -16,13 +18,24 @@ fn gate(change: impl FnOnce(&mut GateConfig)) -> Gate {
     change(&mut config);
     let mut gate = Gate::new(config).unwrap();
     gate.measured(pose(0.0, 0.0, 0.0), at(0).steady);
+    gate.arming_mut().enable(at(0).steady);
     gate
+}
+
+fn room(half: f64) -> Zone {
+    Zone::rectangle("room", Rule::StayInside, [-half, -half], [half, half]).unwrap()
 }
 
 /// A gate whose acceleration limits do not matter.
 fn quick(change: impl FnOnce(&mut GateConfig)) -> Gate {
     gate(|config| {
-        config.ceiling = Limits { max_linear_acceleration: 1000.0, max_angular_acceleration: 1000.0, ..CEILING };
+        config.ceiling = Limits {
+            max_linear_acceleration: 1000.0,
+            max_linear_jerk: 10_000.0,
+            max_angular_acceleration: 1000.0,
+            max_angular_jerk: 10_000.0,
+            ..CEILING
+        };
         change(config);
     })
 }
@@ -136,13 +149,12 @@ fn a_stamp_must_be_within_its_lifetime_also_when_ros_time_jumps_back() {
 
 #[test]
 fn without_a_fresh_state_nothing_passes_where_one_is_needed() {
-    let workspace = || Some(Workspace::rectangle([-9.0, -9.0], [9.0, 9.0]).unwrap());
-    for (need, workspace, passes) in [
-        (StateNeed::Required, None, false),
-        (StateNeed::Optional, None, true),
-        (StateNeed::Optional, workspace(), false),
+    for (need, zones, passes) in [
+        (StateNeed::Required, vec![], false),
+        (StateNeed::Optional, vec![], true),
+        (StateNeed::Optional, vec![room(9.0)], false),
     ] {
-        let gate = quick(|c| (c.state_need, c.workspace) = (need, workspace));
+        let gate = quick(|c| (c.state_need, c.zones) = (need, zones));
         assert_eq!(reason(&gate.admit(&twist(0.1, 0.0), at(500))), None);
         let expected = (!passes).then_some(Reason::StateStale);
         assert_eq!(reason(&gate.admit(&twist(0.1, 0.0), at(501))), expected, "{need:?}");
@@ -164,7 +176,7 @@ fn speeding_up_is_limited_and_slowing_down_is_not() {
         (0.02, -0.9, 50, -0.03, Some(Reason::LinearAcceleration)),
     ] {
         let mut gate = gate(|c| c.state_need = StateNeed::Optional);
-        gate.applied(Velocity { x: present, ..Velocity::ZERO }, at(0).steady);
+        gate.applied("cmd_vel_in", Velocity { x: present, ..Velocity::ZERO }, at(0).steady);
         let verdict = gate.admit(&twist(wanted, 0.0), at(ms));
         let x = applied(&verdict).unwrap().x;
         assert!((x - expected).abs() < 1e-12, "{present} to {wanted} in {ms} ms: {x}, and not {expected}");
@@ -181,10 +193,10 @@ fn speeding_up_is_limited_and_slowing_down_is_not() {
 fn a_command_that_could_not_stop_within_the_workspace_is_lowered_or_refused() {
     let room = |x: f64, yaw: f64| {
         let mut gate = gate(|c| {
-            c.workspace = Some(Workspace::rectangle([-5.0, -5.0], [5.0, 5.0]).unwrap());
+            c.zones = vec![self::room(5.0)];
         });
         gate.measured(pose(x, 0.0, yaw), at(0).steady);
-        gate.applied(Velocity { x: 1.0, ..Velocity::ZERO }, at(0).steady);
+        gate.applied("cmd_vel_in", Velocity { x: 1.0, ..Velocity::ZERO }, at(0).steady);
         gate
     };
     // 1 m/s needs 0.1 m to react and 0.5 m to brake.
@@ -212,7 +224,7 @@ fn lowered_limits_hold_and_sanity_is_still_judged_by_the_parameters() {
 #[test]
 fn a_latched_stop_refuses_even_a_zero() {
     let mut gate = quick(|_| {});
-    gate.latch_mut().trip(StopCause::Requested, "operator");
+    gate.arming_mut().trip(StopCause::Requested, "operator");
     let Verdict::Refuse(refusal) = gate.admit(&twist(0.0, 0.0), at(0)) else { panic!("it passed") };
     assert_eq!(refusal.to_string(), "a protective stop is latched (requested: operator)");
 }
@@ -225,16 +237,125 @@ fn parameters_that_protect_nothing_are_refused() {
         Gate::new(config).unwrap_err().to_string()
     };
     for (error, field) in [
-        (refused(|c| c.command_timeout = Duration::ZERO), "command_timeout is 0ns"),
-        (refused(|c| c.command_timeout = Duration::from_millis(1001)), "command_timeout is 1.001s"),
+        (refused(|c| c.sources[0].timeout = Duration::ZERO), "the timeout of a source is 0ns"),
+        (refused(|c| c.sources[0].timeout = Duration::from_millis(1001)), "the timeout of a source is 1.001s"),
         (refused(|c| c.command_lifetime = Duration::ZERO), "command_lifetime"),
         (refused(|c| c.state_timeout = Duration::ZERO), "state_timeout"),
         (refused(|c| c.refuse_above = 0.9), "refuse_above is 0.9, outside 1 to 100"),
         (refused(|c| c.refuse_above = f64::NAN), "refuse_above is NaN"),
         (refused(|c| c.ceiling.max_linear_speed = 0.0), "max_linear_speed is 0"),
         (refused(|c| c.ceiling.max_angular_acceleration = f64::INFINITY), "max_angular_acceleration is inf"),
+        (refused(|c| c.ceiling.max_linear_jerk = f64::NAN), "max_linear_jerk is NaN"),
         (refused(|c| c.reaction = Duration::from_secs(2)), "reaction is 2"),
+        (refused(|c| c.scan_timeout = Duration::from_secs(2)), "scan_timeout is 2s"),
+        (refused(|c| c.zones = vec![room(1.0); 65]), "65 entries"),
+        (
+            refused(|c| c.obstacles = Some(ObstacleConfig { robot_radius: 0.0, ..Default::default() })),
+            "robot_radius is 0",
+        ),
     ] {
         assert!(error.contains(field), "{error}");
     }
+}
+
+#[test]
+fn nothing_passes_until_somebody_enables_and_again_when_disabled() {
+    let mut gate = quick(|_| {});
+    assert_eq!(reason(&gate.admit(&twist(0.1, 0.0), at(0))), None);
+    gate.arming_mut().disable();
+    assert_eq!(reason(&gate.admit(&twist(0.0, 0.0), at(0))), Some(Reason::NotArmed));
+}
+
+#[test]
+fn a_source_of_higher_priority_is_heard_alone_until_it_falls_silent_and_a_stranger_never() {
+    let source = |name: &str, priority, ms| Source { name: name.into(), priority, timeout: Duration::from_millis(ms) };
+    let mut gate = quick(|c| c.sources = vec![source("nav", 10, 500), source("joy", 100, 200)]);
+    let from = |source| VelocityCommand { source, ..twist(0.1, 0.0) };
+    assert_eq!(reason(&gate.admit(&from("nav"), at(0))), None);
+    gate.applied("nav", Velocity { x: 0.1, ..Velocity::ZERO }, at(0).steady);
+    assert_eq!(reason(&gate.admit(&from("joy"), at(10))), None);
+    gate.applied("joy", Velocity { x: 0.1, ..Velocity::ZERO }, at(10).steady);
+    assert_eq!(reason(&gate.admit(&from("nav"), at(210))), Some(Reason::Outranked));
+    assert_eq!(gate.watch(at(211).steady), Some(Reason::CommandSilence), "by joy's timeout, not nav's");
+    assert_eq!(reason(&gate.admit(&from("nav"), at(211))), None);
+    assert_eq!(reason(&gate.admit(&from("cmd_vel_in"), at(211))), Some(Reason::UnknownSource));
+}
+
+/// A wall across the x axis, as a full scan from the origin sees it.
+fn wall_at(x: f64) -> Vec<f32> {
+    let beam = |i: i32| {
+        let angle = (f64::from(i) - 180.0).to_radians();
+        if angle.cos() > 0.05 { (x / angle.cos()) as f32 } else { f32::INFINITY }
+    };
+    (0..360).map(beam).collect()
+}
+
+fn full_turn(ranges: &[f32]) -> Scan<'_> {
+    let increment = std::f64::consts::TAU / 360.0;
+    Scan { angle_min: -std::f64::consts::PI, angle_increment: increment, range_min: 0.05, range_max: 12.0, ranges }
+}
+
+#[test]
+fn the_speed_leaves_room_to_stop_before_an_obstacle_and_without_a_scan_nothing_passes() {
+    let config = ObstacleConfig { robot_radius: 0.2, margin: 0.1, ..Default::default() };
+    let with_wall = |x: f64| {
+        let mut gate = gate(|c| c.obstacles = Some(config));
+        let ranges = wall_at(x);
+        gate.scanned(&full_turn(&ranges), pose(0.0, 0.0, 0.0).pose, Default::default(), at(0).steady).unwrap();
+        gate.applied("cmd_vel_in", Velocity { x: 1.0, ..Velocity::ZERO }, at(0).steady);
+        gate
+    };
+    // 1 m/s needs 0.1 m to react and 0.5 m to brake, and the robot ends 0.3 m before the wall.
+    assert_eq!(reason(&with_wall(0.91).admit(&twist(1.0, 0.0), at(50))), None);
+    let verdict = with_wall(0.6).admit(&twist(1.0, 0.0), at(50));
+    let slow = applied(&verdict).unwrap().x;
+    assert_eq!(reason(&verdict), Some(Reason::Obstacle));
+    assert!((slow * 0.1 + slow * slow / 2.0 - 0.3).abs() < 1e-3, "{slow} needs all of 0.3 m");
+    let close = with_wall(0.3);
+    assert_eq!(
+        (applied(&close.admit(&twist(1.0, 0.0), at(50))), close.watch(at(50).steady)),
+        (None, Some(Reason::Obstacle))
+    );
+    let mut close = close;
+    close.halted(at(50).steady);
+    assert_eq!(reason(&close.admit(&twist(-0.1, 0.0), at(150))), None, "back");
+    assert_eq!(reason(&close.admit(&twist(0.0, 0.1), at(150))), None, "on the spot");
+    let mut late = with_wall(5.0);
+    late.measured(pose(0.0, 0.0, 0.0), at(400).steady);
+    assert_eq!(reason(&late.admit(&twist(0.1, 0.0), at(501))), Some(Reason::ScanStale));
+    assert_eq!(late.watch(at(501).steady), Some(Reason::CommandSilence));
+    late.applied("cmd_vel_in", Velocity { x: 0.1, ..Velocity::ZERO }, at(501).steady);
+    assert_eq!(late.watch(at(501).steady), Some(Reason::ScanStale));
+}
+
+#[test]
+fn towards_where_the_scanner_does_not_look_it_creeps_or_stays() {
+    for (blind_speed, expected) in [(0.0, None), (0.05, v(-0.05, 0.0))] {
+        let mut gate = quick(|c| c.obstacles = Some(ObstacleConfig { blind_speed, ..Default::default() }));
+        let ahead = Scan { angle_min: -1.5, angle_increment: 0.1, ranges: &[9.0; 31], ..full_turn(&[]) };
+        gate.scanned(&ahead, pose(0.0, 0.0, 0.0).pose, Default::default(), at(0).steady).unwrap();
+        assert_eq!(reason(&gate.admit(&twist(0.5, 0.0), at(0))), None);
+        let back = gate.admit(&twist(-0.5, 0.0), at(0));
+        assert_eq!((applied(&back), reason(&back)), (expected, Some(Reason::Blind)));
+    }
+}
+
+#[test]
+fn of_all_zones_and_obstacles_the_nearest_decides() {
+    let pillar = Zone::rectangle("pillar", Rule::KeepOut, [0.45, -0.5], [2.0, 0.5]).unwrap();
+    let mut gate = gate(|c| {
+        c.zones = vec![room(5.0), pillar];
+        c.obstacles = Some(ObstacleConfig { robot_radius: 0.2, margin: 0.1, ..Default::default() });
+    });
+    gate.applied("cmd_vel_in", Velocity { x: 1.0, ..Velocity::ZERO }, at(0).steady);
+    let mut lowered = |wall: f64| {
+        gate.scanned(&full_turn(&wall_at(wall)), pose(0.0, 0.0, 0.0).pose, Default::default(), at(0).steady).unwrap();
+        let verdict = gate.admit(&twist(1.0, 0.0), at(50));
+        (reason(&verdict), applied(&verdict).unwrap().x)
+    };
+    let (why, by_zone) = lowered(0.9);
+    assert_eq!(why, Some(Reason::KeepOut));
+    let (why, by_wall) = lowered(0.5);
+    assert_eq!(why, Some(Reason::Obstacle));
+    assert!(by_wall < by_zone);
 }

@@ -4,14 +4,17 @@
 //! `state_sha` is [`MeasuredState::sha`]: position and heading as odometry says, velocity and simulated time, quantised.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
 use ecps_actuation::drive::DriveConfig;
+use ecps_actuation::motion::LIMIT_RANGE;
 use ecps_actuation::{
-    Actuator, ActuatorError, Config, ConfigError, ErrorCode, Executive, Finished, GateConfig, GoalId, Journaled,
-    Limits, MeasuredState, Now, PlanarPose, Record, Request, StateError, Velocity,
+    Actuator, ActuatorError, ArmError, Config, ConfigError, ErrorCode, Executive, Finished, GateConfig, GoalId,
+    Journaled, Limits, MeasuredState, Now, PlanarPose, Record, Request, SafeState, StateError, Velocity,
 };
+use ecps_core::budget::SAFETY_TIMEOUT;
 use ecps_core::clock::{Stamp, Steady};
 use ecps_core::wire::proto::Eap;
 use ecps_journal::record::{self, Payload, Simulation};
@@ -22,6 +25,8 @@ use ecps_sim::world::{StepError, World, WorldError};
 use nalgebra::{Isometry2, Vector2};
 use thiserror::Error;
 
+/// Who asks for the actions.
+const CALLER: &str = "replay";
 /// Frame of the targets.
 const FRAME: &str = "odom";
 /// Name of the one floor plan.
@@ -54,6 +59,9 @@ pub enum ReplayError {
     /// The robot is where it cannot be.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The gate could not be armed.
+    #[error(transparent)]
+    Arm(#[from] ArmError),
     /// The record of the scenario could not be written.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -87,8 +95,10 @@ impl Scenario {
             limits: Some(record::Limits {
                 max_linear_speed: 0.5,
                 max_linear_acceleration: 1.0,
+                max_linear_jerk: 30.0,
                 max_angular_speed: 1.5,
                 max_angular_acceleration: 3.0,
+                max_angular_jerk: 80.0,
             }),
         })
     }
@@ -175,6 +185,10 @@ impl Base {
 }
 
 impl Actuator for Base {
+    fn safe_state(&self) -> SafeState {
+        SafeState::ZeroVelocity
+    }
+
     fn drive(&mut self, velocity: Journaled<Velocity>) -> Result<(), ActuatorError> {
         self.command(velocity.value())
     }
@@ -191,6 +205,8 @@ pub struct Replay<R: Record> {
     period: Duration,
     state: MeasuredState,
     index: usize,
+    /// Ids that were carried out.
+    ids: HashSet<String>,
 }
 
 impl<R: Record> Replay<R> {
@@ -207,23 +223,31 @@ impl<R: Record> Replay<R> {
         let world = World::new(FloorPlan::office(), simulation.seed, vec![RobotSpec::new("robot", start)])?;
         let world = Rc::new(RefCell::new(world));
         let limits = simulation.limits.unwrap_or_default();
+        // Zero is what a writer left that knew no jerk.
+        let jerk = |recorded: f64| if recorded == 0.0 { LIMIT_RANGE.1 } else { recorded };
         let limits = Limits {
             max_linear_speed: limits.max_linear_speed,
             max_linear_acceleration: limits.max_linear_acceleration,
+            max_linear_jerk: jerk(limits.max_linear_jerk),
             max_angular_speed: limits.max_angular_speed,
             max_angular_acceleration: limits.max_angular_acceleration,
+            max_angular_jerk: jerk(limits.max_angular_jerk),
         };
         let config = Config {
             gate: GateConfig::new(limits),
             drive: DriveConfig::default(),
             frame: FRAME.into(),
             state_lifetime: Duration::from_secs(5),
+            heartbeat_timeout: SAFETY_TIMEOUT,
+            queue_capacity: 1,
         };
         journal.append(&Moment::default(), simulation)?;
         let at = now(&world.borrow());
-        let executive = Executive::new(config, journal, Base(Rc::clone(&world)), at)?;
+        let mut executive = Executive::new(config, journal, Base(Rc::clone(&world)), at)?;
+        executive.enable(Request { caller: CALLER, trace: [0; 16] }, at)?;
         let period = Duration::from_nanos(simulation.period_ns);
-        let mut replay = Replay { world, executive, period, state: MeasuredState::default(), index: 0 };
+        let mut replay =
+            Replay { world, executive, period, state: MeasuredState::default(), index: 0, ids: HashSet::new() };
         replay.measure()?;
         Ok(replay)
     }
@@ -232,12 +256,14 @@ impl<R: Record> Replay<R> {
     pub fn carry_out(&mut self, action: &Eap) -> Result<Ended, ReplayError> {
         let index = self.index;
         self.index += 1;
-        let request = Request { caller: "replay", trace: [0; 16] };
+        // Where several callers were recorded, one id may stand for several actions.
+        let again = format!("{CALLER}/{index}");
+        let caller = if self.ids.insert(action.id.clone()) { CALLER } else { &again };
         let at = self.now();
-        let (code, state) = match self.executive.start_goal(request, action, at) {
+        let (code, state) = match self.executive.submit(Request { caller, trace: [0; 16] }, action, at) {
             Err(rejection) => (rejection.code, self.state),
-            Ok(goal) => {
-                let finished = self.drive(goal)?;
+            Ok(submitted) => {
+                let finished = self.drive(submitted.goal)?;
                 (finished.code, finished.state.unwrap_or(self.state))
             }
         };

@@ -12,12 +12,13 @@ struct Scratch {
     world: World,
 }
 
-const EXECUTABLES: [&str; 6] = [
+const EXECUTABLES: [&str; 7] = [
     "p/talker",
     "p/listener",
     "ecps_perception/ltp_bridge",
     "ecps_memory/mep_server",
     "ecps_actuation/eap_executor",
+    "ecps_actuation/eap_supervisor",
     "ecps_sim/ecps_sim",
 ];
 
@@ -275,12 +276,16 @@ fn the_shipped_stack_is_this_plan() {
         )
     };
     let stack = |ns: &str, profile: &str, time: &str, level: &str, file: Option<&str>| {
-        [("ecps_perception", "ltp_bridge"), ("ecps_memory", "mep_server"), ("ecps_actuation", "eap_executor")].map(
-            |(package, name)| {
-                let own = format!("share/ecps/config/{name}.yaml");
-                node(package, name, ns, profile, time, level, file.unwrap_or(&own))
-            },
-        )
+        [
+            ("ecps_perception", "ltp_bridge", ""),
+            ("ecps_memory", "mep_server", ""),
+            ("ecps_actuation", "eap_executor", " -p require_supervisor:=true"),
+            ("ecps_actuation", "eap_supervisor", ""),
+        ]
+        .map(|(package, name, more)| {
+            let own = format!("share/ecps/config/{name}.yaml");
+            node(package, name, ns, profile, time, level, file.unwrap_or(&own)) + more
+        })
     };
 
     let plan = |file: &str, arguments: &[&str]| scratch.lines(&scratch.plan(&shipped(file), arguments).unwrap());
@@ -305,9 +310,10 @@ fn the_shipped_stack_is_this_plan() {
     assert_eq!(demo[0], sim("demo"));
     assert_eq!(demo[1..], stack("/robot1", "standard", "true", "info", Some("share/ecps/config/demo.yaml")));
 
-    for (number, name) in ["ltp_bridge", "mep_server", "eap_executor"].into_iter().enumerate() {
+    for (number, name) in ["ltp_bridge", "mep_server", "eap_executor", "eap_supervisor"].into_iter().enumerate() {
         let alone = plan(&format!("{name}.launch.xml"), &["namespace:=r3"]);
-        assert_eq!(alone, [stack("/r3", "standard", "false", "info", None)[number].clone()]);
+        let in_stack = stack("/r3", "standard", "false", "info", None)[number].clone();
+        assert_eq!(alone, [in_stack.replace("require_supervisor:=true", "require_supervisor:=false")]);
     }
     assert_eq!(plan("sim.launch.xml", &[]), [sim("ecps_sim")]);
     let error = scratch.plan(&shipped("demo.launch.xml"), &["use_sim_time:=false"]).unwrap_err();

@@ -3,6 +3,7 @@
 use ecps_core::check::CheckError;
 use thiserror::Error;
 
+use crate::arming::StaysStopped;
 use crate::motion::Limits;
 use crate::reason::Reason;
 
@@ -16,6 +17,8 @@ pub enum Mode {
     Active = 1,
     /// A protective stop is latched.
     Stopped = 2,
+    /// Nobody has enabled.
+    Disarmed = 3,
 }
 
 /// All that `ecps_msgs/GateState` tells.
@@ -39,6 +42,23 @@ pub struct Snapshot {
     pub journal_sequence: u64,
     /// Limits in force.
     pub limits: Limits,
+    /// Who commands at present; empty: nobody.
+    pub source: String,
+    /// Actions that wait.
+    pub queued: usize,
+    /// Most that may.
+    pub queue_capacity: usize,
+}
+
+/// Why the gate is not armed or disarmed.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum ArmError {
+    /// No caller, or too long a name.
+    #[error(transparent)]
+    Invalid(#[from] CheckError),
+    /// It could not be recorded.
+    #[error("the gate is not armed, since it could not be recorded: {0}")]
+    Journal(String),
 }
 
 /// What a reset did.
@@ -59,6 +79,9 @@ pub enum ResetError {
     /// A cause is still there.
     #[error("the stop stays: {0}")]
     CausePresent(String),
+    /// A cause is still there, or nobody has enabled.
+    #[error("the stop stays: {0}")]
+    Stays(#[from] StaysStopped),
     /// The reset could not be recorded.
     #[error("the stop stays, since the reset could not be recorded: {0}")]
     Journal(String),
@@ -80,8 +103,19 @@ impl ResetError {
     pub fn code(&self) -> u8 {
         match self {
             ResetError::Invalid(_) => 1,
-            ResetError::CausePresent(_) => 2,
+            ResetError::CausePresent(_) | ResetError::Stays(StaysStopped::Cause(_)) => 2,
             ResetError::Journal(_) => 3,
+            ResetError::Stays(_) => 6,
+        }
+    }
+}
+
+impl ArmError {
+    /// Number in `ecps_msgs/EnableGate`.
+    pub fn code(&self) -> u8 {
+        match self {
+            ArmError::Invalid(_) => 1,
+            ArmError::Journal(_) => 3,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Actions: accepted, driven on, ended.
+//! Actions: accepted, waiting for their turn, driven on, ended.
 
 use std::time::Duration;
 
@@ -8,25 +8,32 @@ use ecps_core::limits::NAME_BYTES;
 use ecps_core::wire::proto;
 use ecps_journal::{Direction, Durable, record};
 use prost::Message as _;
+use sha2::{Digest as _, Sha256};
 
 use super::Executive;
 use super::records::moment;
 use crate::action::{ACTION_BYTES, Action, ErrorCode, Rejection};
+use crate::arming::ArmingState;
 use crate::drive::Step;
-use crate::gate::Verdict;
-use crate::goal::{Feedback, Finished, Goal, GoalId, Phase};
+use crate::gate::{ACTION_SOURCE, Verdict};
+use crate::goal::{Feedback, Finished, Goal, GoalId, Progress};
 use crate::motion::{Now, Request, Velocity, VelocityCommand};
+use crate::plan::OnFailure;
+use crate::queue::{Repeat, Submitted};
 use crate::stop::StopCause;
 use crate::ticket::{Actuator, Record};
 
-/// Source of an action's velocities in the journal.
-pub const ACTION_SOURCE: &str = "execute";
-
 impl<R: Record, A: Actuator> Executive<R, A> {
-    /// Accepts an action, which ends the one before, or says why not. It starts when its record is on disk; how it ends
-    /// comes from [`Executive::take_finished`].
-    pub fn start_goal(&mut self, request: Request<'_>, message: &proto::Eap, now: Now) -> Result<GoalId, Rejection> {
-        let checked = self.check_goal(request, message, now);
+    /// Queues an action, recognises one that was queued before, or says why not. It starts when its record is on disk,
+    /// its turn has come and its time is right; how it ends comes from [`Executive::take_finished`], once for each
+    /// that was new.
+    pub fn submit(&mut self, request: Request<'_>, message: &proto::Eap, now: Now) -> Result<Submitted, Rejection> {
+        self.awake(now);
+        let digest = Sha256::digest(message.encode_to_vec()).into();
+        if let Some(before) = self.queue.recall(request.caller, &message.id, &digest)? {
+            return Ok(before);
+        }
+        let checked = self.check_action(request, message, now);
         let (verdict, code, text) = match &checked {
             Ok(_) => (record::Verdict::Admitted, ErrorCode::None, String::new()),
             Err(rejection) => (record::Verdict::Refused, rejection.code, rejection.message.clone()),
@@ -41,23 +48,25 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         };
         let recorded = self.note(moment(now, Direction::Inbound, request.trace), &payload, now);
         let action = checked?;
-        let sequence = recorded.map_err(|cause| Rejection::new(ErrorCode::Journal, cause))?;
-        if let Some(before) = &self.goal {
-            let message = format!("action '{}' took over from '{}'", action.id, before.action.id);
-            self.end_goal(ErrorCode::Preempted, message, now);
-        }
-        let id = GoalId(sequence);
-        self.goal = Some(Goal::new(id, action, request.trace, self.config.drive, now.steady));
-        // Whatever moved the robot until now; should that fail, the stop ends the action.
-        self.halt(now);
-        Ok(id)
+        let goal = GoalId(recorded.map_err(|cause| Rejection::new(ErrorCode::Journal, cause))?);
+        self.queue.push(Goal::new(goal, action, request, self.config.drive, now.steady), digest);
+        Ok(Submitted { goal, repeat: Repeat::First })
     }
 
-    fn check_goal(&self, request: Request<'_>, message: &proto::Eap, now: Now) -> Result<Action, Rejection> {
+    fn check_action(&self, request: Request<'_>, message: &proto::Eap, now: Now) -> Result<Action, Rejection> {
         check::name("caller.id", request.caller, NAME_BYTES)?;
         let action = Action::from_message(message, &self.config.frame)?;
-        if let Some(stop) = self.gate.latch().first() {
-            return Err(Rejection::new(ErrorCode::Stopped, format!("a protective stop is latched ({stop})")));
+        match (self.gate.arming().state(), self.gate.arming().first()) {
+            (ArmingState::Armed, _) => {}
+            (_, Some(stop)) => {
+                return Err(Rejection::new(ErrorCode::Stopped, format!("a protective stop is latched ({stop})")));
+            }
+            (_, None) => return Err(Rejection::new(ErrorCode::NotArmed, "the gate is disarmed; call ~/enable first")),
+        }
+        self.queue.check_room()?;
+        self.queue.check_dependencies(request.caller, &action.plan.after)?;
+        if action.plan.expired(now.ros) {
+            return Err(Rejection::new(ErrorCode::Expired, "action.meta.expires_at_ns is past"));
         }
         if self.gate.fresh_state(now.steady).is_none() {
             return Err(Rejection::new(ErrorCode::StateStale, self.gate.state_stale()));
@@ -71,23 +80,23 @@ impl<R: Record, A: Actuator> Executive<R, A> {
             }
         }
         let target = action.kind.target();
-        if let Some(workspace) = &self.config.gate.workspace
-            && !workspace.contains([target.x, target.y])
-        {
-            let text = format!("the target ({:.3}, {:.3}) is outside the workspace", target.x, target.y);
+        if let Some(zone) = self.config.gate.zones.iter().find(|zone| !zone.allows([target.x, target.y])) {
+            let text = format!("the target ({:.3}, {:.3}) is where zone '{}' bars it", target.x, target.y, zone.name());
             return Err(Rejection::new(ErrorCode::OutOfLimits, text));
         }
         Ok(action)
     }
 
-    /// Ends an action; false where it has ended already.
+    /// Ends an action that waits or is under way; false where it has ended already.
     pub fn cancel(&mut self, goal: GoalId, now: Now) -> bool {
-        let active = self.goal.as_ref().is_some_and(|g| g.id == goal);
-        if active {
+        let message = "the action was canceled";
+        if self.goal.as_ref().is_some_and(|g| g.id == goal) {
             self.halt(now);
-            self.end_goal(ErrorCode::Canceled, "the action was canceled".into(), now);
+            self.end_goal(ErrorCode::Canceled, message.into(), now);
+            return true;
         }
-        active
+        let waiting = self.queue.remove_first(|waiting| waiting.id == goal);
+        waiting.map(|goal| self.conclude(goal, ErrorCode::Canceled, message.into(), now)).is_some()
     }
 
     /// Ends since the last call, in order.
@@ -95,22 +104,48 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         self.finished.pop_front()
     }
 
+    /// Ends what waited too long, and starts what may start.
+    pub(super) fn advance(&mut self, now: Now) {
+        while let Some(late) = self.queue.remove_first(|goal| goal.action.plan.expired(now.ros)) {
+            self.conclude(late, ErrorCode::Expired, "it did not start before action.meta.expires_at_ns".into(), now);
+        }
+        while self.goal.is_none()
+            && let Some(first) = self.queue.first()
+        {
+            match self.journal.durable(first.id.0) {
+                Durable::OnDisk => {}
+                Durable::InKernel if now.steady.since(first.accepted) <= self.config.drive.progress_timeout => return,
+                Durable::InKernel => {
+                    let text = format!("its record was not on disk within {:?}", self.config.drive.progress_timeout);
+                    let Some(goal) = self.queue.pop() else { return };
+                    self.conclude(goal, ErrorCode::Journal, text, now);
+                    continue;
+                }
+                Durable::Failed(cause) => return self.trip(StopCause::Journal, &cause, now),
+            }
+            let outranked =
+                self.gate.sources().find(ACTION_SOURCE).and_then(|id| self.gate.sources().outranked(id, now.steady));
+            if first.action.plan.early(now.ros) || outranked.is_some() {
+                return;
+            }
+            let dependencies = self.queue.check_dependencies(&first.caller, &first.action.plan.after);
+            let Some(goal) = self.queue.pop() else { return };
+            match dependencies {
+                Err(rejection) => self.conclude(goal, rejection.code, rejection.message, now),
+                Ok(()) => {
+                    self.goal = Some(goal);
+                    // Whatever moved the robot until now; should that fail, the stop ends the action.
+                    self.halt(now);
+                }
+            }
+        }
+    }
+
     /// One step of the action.
     pub(super) fn drive(&mut self, now: Now) {
         let Some(goal) = &mut self.goal else { return };
-        let elapsed = match goal.phase {
-            Phase::Driving(last) => now.steady.since(last),
-            Phase::Recorded => match self.journal.durable(goal.id.0) {
-                Durable::OnDisk => Duration::ZERO,
-                Durable::InKernel if now.steady.since(goal.started) <= self.config.drive.progress_timeout => return,
-                Durable::InKernel => {
-                    let text = format!("its record was not on disk within {:?}", self.config.drive.progress_timeout);
-                    return self.end_goal(ErrorCode::Journal, text, now);
-                }
-                Durable::Failed(cause) => return self.trip(StopCause::Journal, &cause, now),
-            },
-        };
-        goal.phase = Phase::Driving(now.steady);
+        let elapsed = goal.stepped.map_or(Duration::ZERO, |last| now.steady.since(last));
+        goal.stepped = Some(now.steady);
         let Some(state) = self.gate.fresh_state(now.steady) else {
             let text = self.gate.state_stale().to_string();
             self.halt(now);
@@ -144,20 +179,39 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         }
     }
 
-    /// How the action goes on; none without one, or before the first state.
-    pub fn feedback(&self, now: Now) -> Option<Feedback> {
-        let (goal, state) = (self.goal.as_ref()?, self.gate.last_state()?);
-        Some(Feedback {
+    /// How the actions go on, the one under way first; nothing before the first state.
+    pub fn feedback(&self, now: Now) -> Vec<Feedback> {
+        let Some(state) = self.gate.last_state() else { return Vec::new() };
+        let active = self.goal.iter().map(|goal| (goal, Progress::Started));
+        let waiting = self.queue.iter().map(|goal| (goal, Progress::Accepted));
+        let describe = |(before, (goal, progress)): (usize, (&Goal, Progress))| Feedback {
             goal: goal.id,
             state,
             distance_remaining: state.pose.distance(goal.driver.target()),
-            elapsed: now.steady.since(goal.started),
-        })
+            elapsed: now.steady.since(goal.accepted),
+            progress,
+            before,
+        };
+        active.chain(waiting).enumerate().map(describe).collect()
     }
 
-    /// Ends the action, if there is one; the caller has given the actuator a zero.
+    /// Ends the action under way, if there is one; the caller has given the actuator its safe state.
     pub(super) fn end_goal(&mut self, code: ErrorCode, message: String, now: Now) {
-        let Some(goal) = self.goal.take() else { return };
+        if let Some(goal) = self.goal.take() {
+            self.conclude(goal, code, message, now);
+        }
+    }
+
+    /// Ends the action under way and all that wait.
+    pub(super) fn end_all(&mut self, code: ErrorCode, message: &str, now: Now) {
+        self.end_goal(code, message.into(), now);
+        while let Some(goal) = self.queue.pop() {
+            self.conclude(goal, code, message.into(), now);
+        }
+    }
+
+    /// Records and tells how an action ended that is neither under way nor waiting any more.
+    fn conclude(&mut self, goal: Goal, code: ErrorCode, message: String, now: Now) {
         let state = self.gate.last_state();
         let payload = record::Outcome {
             action_sequence: goal.id.0,
@@ -165,7 +219,16 @@ impl<R: Record, A: Actuator> Executive<R, A> {
             error_msg: message.clone(),
             state_sha: state.map(|s| s.sha().to_vec()).unwrap_or_default(),
         };
+        let finished = Finished { goal: goal.id, code, message, state };
+        self.queue.ended(&goal, &finished);
+        let failed = !matches!(code, ErrorCode::None | ErrorCode::Canceled | ErrorCode::Preempted | ErrorCode::Stopped);
+        if failed && goal.action.plan.on_failure == OnFailure::Stop {
+            let detail = format!("action '{}' must not fail, and did: {}", goal.action.id, finished.message);
+            self.finished.push_back(finished);
+            self.trip(StopCause::ActionFailed, &detail, now);
+        } else {
+            self.finished.push_back(finished);
+        }
         let _ = self.note(moment(now, Direction::Internal, goal.trace), &payload, now);
-        self.finished.push_back(Finished { goal: goal.id, code, message, state });
     }
 }

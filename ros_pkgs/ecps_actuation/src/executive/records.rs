@@ -5,8 +5,7 @@ use ecps_journal::record::{self, Motion, Payload};
 use ecps_journal::{Direction, Moment};
 
 use super::Executive;
-use super::goals::ACTION_SOURCE;
-use crate::gate::Verdict;
+use crate::gate::{ACTION_SOURCE, Verdict};
 use crate::ledger::Detail;
 use crate::motion::{Now, Velocity, VelocityCommand};
 use crate::reason::{Reason, Refusal};
@@ -53,7 +52,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
                 }
                 match self.actuator.drive(ticket) {
                     Ok(()) => {
-                        self.gate.applied(applied, now.steady);
+                        self.gate.applied(command.source, applied, now.steady);
                         verdict
                     }
                     Err(error) => {

@@ -8,11 +8,13 @@ use ecps_ros::r2r::ecps_msgs::action::ExecuteAction;
 use ecps_ros::r2r::ecps_msgs::msg::{Caller, EapAction, GateState};
 use ecps_ros::r2r::geometry_msgs::msg::PoseStamped;
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
+use ecps_ros::r2r::sensor_msgs::msg::LaserScan;
 
 use crate::action::{ErrorCode, Rejection};
 use crate::executive::{Mode, Snapshot};
 use crate::goal::{Feedback, Finished};
 use crate::motion::Velocity;
+use crate::obstacle::Scan;
 use crate::state::{MeasuredState, PlanarPose};
 
 /// The trace id of a caller; zeros where it traces nothing.
@@ -36,6 +38,23 @@ pub(super) fn measured_state(odometry: &Odometry) -> Result<MeasuredState, Check
         velocity: Velocity { x: twist.linear.x, y: twist.linear.y, yaw: twist.angular.z },
         stamp: ecps_ros::stamp(&odometry.header.stamp),
     })
+}
+
+/// The scan in a message.
+pub(super) fn scan(scan: &LaserScan) -> Scan<'_> {
+    Scan {
+        angle_min: scan.angle_min.into(),
+        angle_increment: scan.angle_increment.into(),
+        range_min: scan.range_min.into(),
+        range_max: scan.range_max.into(),
+        ranges: &scan.ranges,
+    }
+}
+
+/// A transform on the floor.
+pub(super) fn planar(transform: &nalgebra::Isometry3<f64>) -> PlanarPose {
+    let (t, (_, _, yaw)) = (transform.translation, transform.rotation.euler_angles());
+    PlanarPose { x: t.x, y: t.y, yaw }
 }
 
 fn pose(message: &PoseStamped) -> proto::RobotPose {
@@ -131,6 +150,8 @@ pub(super) fn feedback(feedback: &Feedback, frame: &str) -> ExecuteAction::Feedb
     let mut message = ExecuteAction::Feedback {
         current_pose: pose_stamped(&feedback.state, frame),
         distance_remaining: feedback.distance_remaining,
+        progress: feedback.progress as u8,
+        before: u32::try_from(feedback.before).unwrap_or(u32::MAX),
         ..Default::default()
     };
     message.elapsed.sec = i32::try_from(feedback.elapsed.as_secs()).unwrap_or(i32::MAX);
@@ -145,6 +166,7 @@ pub(super) fn gate_state(snapshot: &Snapshot, now: Stamp, frame: &str, budget_vi
             Mode::Idle => 0,
             Mode::Active => 1,
             Mode::Stopped => 2,
+            Mode::Disarmed => 3,
         },
         stop_cause: snapshot.stop_cause.clone(),
         admitted: snapshot.admitted,
@@ -156,8 +178,13 @@ pub(super) fn gate_state(snapshot: &Snapshot, now: Stamp, frame: &str, budget_vi
         journal_sequence: snapshot.journal_sequence,
         max_linear_speed: snapshot.limits.max_linear_speed,
         max_linear_acceleration: snapshot.limits.max_linear_acceleration,
+        max_linear_jerk: snapshot.limits.max_linear_jerk,
         max_angular_speed: snapshot.limits.max_angular_speed,
         max_angular_acceleration: snapshot.limits.max_angular_acceleration,
+        max_angular_jerk: snapshot.limits.max_angular_jerk,
+        source: snapshot.source.clone(),
+        queued: u32::try_from(snapshot.queued).unwrap_or(u32::MAX),
+        queue_capacity: u32::try_from(snapshot.queue_capacity).unwrap_or(u32::MAX),
         budget_violations,
         ..GateState::default()
     };

@@ -16,7 +16,7 @@ use std::time::Duration;
 use ecps_actuation::drive::DriveConfig;
 use ecps_actuation::{
     Actuator, ActuatorError, Config, Executive, GateConfig, Journaled, Limits, MeasuredState, Now, PlanarPose, Record,
-    Request, Velocity, VelocityCommand,
+    Request, SafeState, Velocity, VelocityCommand,
 };
 use ecps_core::clock::{Stamp, Steady};
 use ecps_core::wire::proto;
@@ -72,6 +72,10 @@ impl Record for Shared {
 }
 
 impl Actuator for Shared {
+    fn safe_state(&self) -> SafeState {
+        SafeState::ZeroVelocity
+    }
+
     fn drive(&mut self, velocity: Journaled<Velocity>) -> Result<(), ActuatorError> {
         let mut world = self.0.borrow_mut();
         if world.drive_fails {
@@ -98,14 +102,24 @@ impl Shared {
 pub const CEILING: Limits = Limits {
     max_linear_speed: 1.0,
     max_linear_acceleration: 1.0,
+    max_linear_jerk: 1000.0,
     max_angular_speed: 2.0,
     max_angular_acceleration: 4.0,
+    max_angular_jerk: 4000.0,
 };
 
 pub const PLANNER: Request<'static> = Request { caller: "/planner", trace: [7; 16] };
 
 pub fn config(gate: GateConfig) -> Config {
-    Config { gate, drive: DriveConfig::default(), frame: "odom".into(), state_lifetime: Duration::from_secs(5) }
+    Config {
+        gate,
+        drive: DriveConfig::default(),
+        frame: "odom".into(),
+        state_lifetime: Duration::from_secs(5),
+        // As long as it may be, since few of the tests tick every 20 ms.
+        heartbeat_timeout: Duration::from_secs(1),
+        queue_capacity: 4,
+    }
 }
 
 /// A moment, with ROS time 1,000 s ahead of steady time.
@@ -122,12 +136,14 @@ pub fn pose(x: f64, y: f64, yaw: f64) -> MeasuredState {
     MeasuredState { pose: PlanarPose { x, y, yaw }, ..MeasuredState::default() }
 }
 
-/// An executive with a fresh state at the origin, at 0 ms.
+/// An executive that is armed and has a fresh state at the origin, at 0 ms.
 pub fn executive(gate: GateConfig) -> (Executive<Shared, Shared>, Shared) {
     let shared = Shared::default();
     let mut executive = Executive::new(config(gate), shared.clone(), shared.clone(), at(0)).unwrap();
+    executive.enable(PLANNER, at(0)).unwrap();
     executive.on_state("odom", pose(0.0, 0.0, 0.0), at(0)).unwrap();
     shared.events();
+    shared.0.borrow_mut().sequence = 0;
     (executive, shared)
 }
 

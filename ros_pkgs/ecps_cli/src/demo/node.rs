@@ -11,7 +11,7 @@ use ecps_ros::r2r::ecps_msgs::action::ExecuteAction;
 use ecps_ros::r2r::ecps_msgs::msg::{Caller, EapAction, LtpStats, MemoryStats};
 pub(super) use ecps_ros::r2r::ecps_msgs::msg::{GateState, MemoryHit, MemoryRecord};
 pub(super) use ecps_ros::r2r::ecps_msgs::srv::QueryMemory;
-use ecps_ros::r2r::ecps_msgs::srv::ResetGate;
+use ecps_ros::r2r::ecps_msgs::srv::{EnableGate, ResetGate};
 use ecps_ros::r2r::geometry_msgs::msg::{Twist, TwistStamped};
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
 pub(super) use ecps_ros::r2r::sensor_msgs::msg::LaserScan;
@@ -71,6 +71,7 @@ pub(super) struct Peer {
     execute: ActionClient<ExecuteAction::Action>,
     query: Client<QueryMemory::Service>,
     estop: Client<Trigger::Service>,
+    enable: Client<EnableGate::Service>,
     reset: Client<ResetGate::Service>,
     requests: AtomicU64,
     player: Option<Player>,
@@ -132,6 +133,7 @@ impl Peer {
             execute: node.action_client(&at("eap_executor/execute"))?,
             query: node.client(&at("mep_server/query"))?,
             estop: node.client(&at("eap_executor/estop"))?,
+            enable: node.client(&at("eap_executor/enable"))?,
             reset: node.client(&at("eap_executor/reset"))?,
             requests: AtomicU64::new(1),
             player,
@@ -282,8 +284,13 @@ impl Peer {
         if response.success { Ok(()) } else { Err(DemoError::Missing(response.message)) }
     }
 
-    /// Leaves the stop.
+    /// Leaves the stop: somebody enables, and then resets.
     pub(super) fn reset(&self) -> Result<(), DemoError> {
+        let request = EnableGate::Request { caller: self.caller(), enable: true };
+        let response = self.enable.call(&request, PATIENCE).map_err(|e| DemoError::Missing(e.to_string()))?;
+        if response.error_code != 0 {
+            return Err(DemoError::Missing(response.error_msg));
+        }
         let request = ResetGate::Request { caller: self.caller() };
         let response = self.reset.call(&request, PATIENCE).map_err(|e| DemoError::Missing(e.to_string()))?;
         if response.error_code == 0 { Ok(()) } else { Err(DemoError::Missing(response.error_msg)) }

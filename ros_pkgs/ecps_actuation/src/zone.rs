@@ -1,36 +1,55 @@
-//! The polygon that the robot's centre stays in, and how far a path stays inside it.
+//! Zones: polygons that the robot's centre stays inside or outside of, and how far a path keeps to that.
 
 use ecps_core::check::{self, CheckError};
+use ecps_core::limits::NAME_BYTES;
 use thiserror::Error;
 
 use crate::motion::Velocity;
 use crate::state::PlanarPose;
 
-/// Most corners of a workspace.
+/// Most corners of a zone.
 pub const CORNERS: usize = 64;
 /// Chords that an arc is cut into; on a braking path of 1 m at 2 rad/m they leave it by 1 mm.
 const CHORDS: u32 = 16;
 
-type Point = [f64; 2];
+/// Greatest coordinate of a corner, metres.
+pub const COORDINATE: f64 = 1e5;
 
-/// Why corners make no workspace.
+/// x and y, metres.
+pub type Point = [f64; 2];
+
+/// Why corners make no zone.
 #[derive(Debug, Clone, PartialEq, Error)]
-pub enum WorkspaceError {
+pub enum ZoneError {
     /// NaN, infinity, or too many corners.
     #[error(transparent)]
     Invalid(#[from] CheckError),
     /// Too few corners.
-    #[error("the workspace has {0} corners, and needs at least 3")]
+    #[error("the zone has {0} corners, and needs at least 3")]
     TooFew(usize),
     /// Sides that meet besides at their common corner.
-    #[error("sides {0} and {1} of the workspace touch or cross each other")]
+    #[error("sides {0} and {1} of the zone touch or cross each other")]
     Crossing(usize, usize),
 }
 
-/// A simple polygon, convex or not, in the executor's frame.
+/// Which side of its border a zone leaves to the robot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// The robot stays inside: a workspace.
+    StayInside,
+    /// The robot stays outside: a keep-out zone.
+    KeepOut,
+}
+
+/// A simple polygon, convex or not, in the executor's frame, with its rule.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Workspace {
+pub struct Zone {
+    name: String,
+    rule: Rule,
     corners: Vec<Point>,
+    /// The least box that holds the corners.
+    least: Point,
+    most: Point,
 }
 
 fn cross(o: Point, a: Point, b: Point) -> f64 {
@@ -55,18 +74,23 @@ fn crossing(p: Point, q: Point, a: Point, b: Point) -> Option<f64> {
     (!apart && to_p != to_q).then(|| (to_p / (to_p - to_q)).clamp(0.0, 1.0))
 }
 
-impl Workspace {
-    /// From 3 to [`CORNERS`] corners in metres, in order, either way round. Sides must not cross.
-    pub fn polygon(corners: Vec<Point>) -> Result<Workspace, WorkspaceError> {
+impl Zone {
+    /// From 3 to [`CORNERS`] corners in metres, in order, either way round. Sides must not cross. The name is for people.
+    pub fn polygon(name: &str, rule: Rule, corners: Vec<Point>) -> Result<Zone, ZoneError> {
+        check::name("zone", name, NAME_BYTES)?;
         if corners.len() < 3 {
-            return Err(WorkspaceError::TooFew(corners.len()));
+            return Err(ZoneError::TooFew(corners.len()));
         }
-        check::at_most("workspace", corners.len(), CORNERS, "corners")?;
-        for value in corners.iter().flatten() {
-            check::finite("workspace", *value)?;
+        check::at_most(name, corners.len(), CORNERS, "corners")?;
+        let (mut least, mut most) = ([f64::INFINITY; 2], [f64::NEG_INFINITY; 2]);
+        for [x, y] in corners.iter().copied() {
+            check::in_range(name, x, -COORDINATE, COORDINATE)?;
+            check::in_range(name, y, -COORDINATE, COORDINATE)?;
+            least = [least[0].min(x), least[1].min(y)];
+            most = [most[0].max(x), most[1].max(y)];
         }
-        let workspace = Workspace { corners };
-        let sides: Vec<_> = workspace.sides().collect();
+        let zone = Zone { name: name.into(), rule, corners, least, most };
+        let sides: Vec<_> = zone.sides().collect();
         for (i, (a, b)) in sides.iter().enumerate() {
             for (j, (c, d)) in sides.iter().enumerate().skip(i + 1) {
                 let touch = if j == i + 1 {
@@ -78,29 +102,58 @@ impl Workspace {
                     crossing(*a, *b, *c, *d).is_some()
                 };
                 if touch {
-                    return Err(WorkspaceError::Crossing(i, j));
+                    return Err(ZoneError::Crossing(i, j));
                 }
             }
         }
-        Ok(workspace)
+        Ok(zone)
     }
 
     /// A box from its lower left to its upper right corner, metres.
-    pub fn rectangle([x0, y0]: Point, [x1, y1]: Point) -> Result<Workspace, WorkspaceError> {
-        Workspace::polygon(vec![[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+    pub fn rectangle(name: &str, rule: Rule, [x0, y0]: Point, [x1, y1]: Point) -> Result<Zone, ZoneError> {
+        Zone::polygon(name, rule, vec![[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+    }
+
+    /// For people.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which side is the robot's.
+    pub fn rule(&self) -> Rule {
+        self.rule
+    }
+
+    /// Metres, in order.
+    pub fn corners(&self) -> &[Point] {
+        &self.corners
     }
 
     fn sides(&self) -> impl Iterator<Item = (Point, Point)> + '_ {
         self.corners.iter().copied().zip(self.corners.iter().copied().cycle().skip(1))
     }
 
-    /// Whether a point is inside, by the even-odd rule; on a side it may be either.
+    /// Whether the robot may be at a point.
+    pub fn allows(&self, point: Point) -> bool {
+        self.contains(point) == (self.rule == Rule::StayInside)
+    }
+
+    /// Whether a point is inside the polygon, by the even-odd rule; on a side it may be either.
     pub fn contains(&self, [x, y]: Point) -> bool {
         let crossed = self
             .sides()
             .filter(|(a, b)| (a[1] > y) != (b[1] > y) && x < (b[0] - a[0]) * (y - a[1]) / (b[1] - a[1]) + a[0])
             .count();
         crossed % 2 == 1
+    }
+
+    /// Whether the robot's side is all there is within `reach` of `point`, as far as the box around the zone tells.
+    fn is_far_from(&self, [x, y]: Point, reach: f64) -> bool {
+        self.rule == Rule::KeepOut
+            && (x + reach < self.least[0]
+                || x - reach > self.most[0]
+                || y + reach < self.least[1]
+                || y - reach > self.most[1])
     }
 
     /// The point of the sides that is nearest to `p`.
@@ -114,22 +167,27 @@ impl Workspace {
         self.sides().map(on_side).min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or(p)
     }
 
-    /// Metres that `velocity`, kept up from `pose`, stays inside; `length` if it does so for at least that long.
+    /// Metres that `velocity`, kept up from `pose`, stays on the robot's side; `length` if it does so for at least that
+    /// long.
     ///
-    /// From outside, whatever sets out towards the nearest point of the workspace is free, so that a robot can come back.
+    /// From the wrong side, whatever sets out towards the nearest point of the border is free, so that a robot can come
+    /// back.
     pub fn free_path(&self, pose: PlanarPose, velocity: Velocity, length: f64) -> f64 {
         let duration = length / velocity.speed();
         if length <= 0.0 || !duration.is_finite() {
             return length;
         }
         let mut from = [pose.x, pose.y];
-        if !self.contains(from) {
+        if self.is_far_from(from, length) {
+            return length;
+        }
+        if !self.allows(from) {
             let (sin, cos) = pose.yaw.sin_cos();
             let way = [cos * velocity.x - sin * velocity.y, sin * velocity.x + cos * velocity.y];
             let back = self.nearest(from);
             let nearer = if back == from {
                 // On the side itself.
-                self.contains(after(pose, velocity, duration / f64::from(CHORDS)))
+                self.allows(after(pose, velocity, duration / f64::from(CHORDS)))
             } else {
                 way[0] * (back[0] - from[0]) + way[1] * (back[1] - from[1]) > 0.0
             };
@@ -140,7 +198,7 @@ impl Workspace {
             let to = after(pose, velocity, duration * f64::from(i) / f64::from(CHORDS));
             let first = self.sides().filter_map(|(a, b)| crossing(from, to, a, b)).fold(f64::INFINITY, f64::min);
             // Unless it starts on the side itself and goes in.
-            if first.is_finite() && !(first < 1e-9 && i == 1 && self.contains(to)) {
+            if first.is_finite() && !(first < 1e-9 && i == 1 && self.allows(to)) {
                 return done + chord * first;
             }
             done += chord;
@@ -171,8 +229,8 @@ mod tests {
         PlanarPose { x, y, yaw }
     }
 
-    fn room() -> Workspace {
-        Workspace::rectangle([0.0, 0.0], [4.0, 2.0]).unwrap()
+    fn room() -> Zone {
+        Zone::rectangle("room", Rule::StayInside, [0.0, 0.0], [4.0, 2.0]).unwrap()
     }
 
     #[test]
@@ -190,7 +248,7 @@ mod tests {
     #[test]
     fn a_thin_wall_between_two_rooms_is_not_jumped() {
         let u = vec![[0.0, 0.0], [5.0, 0.0], [5.0, 5.0], [3.01, 5.0], [3.01, 1.0], [3.0, 1.0], [3.0, 5.0], [0.0, 5.0]];
-        let rooms = Workspace::polygon(u).unwrap();
+        let rooms = Zone::polygon("rooms", Rule::StayInside, u).unwrap();
         assert!(rooms.contains([2.0, 3.0]) && rooms.contains([4.0, 3.0]));
         assert!((rooms.free_path(pose(2.0, 3.0, 0.0), FORWARD, 2.5) - 1.0).abs() < 1e-9);
     }
@@ -213,13 +271,26 @@ mod tests {
     }
 
     #[test]
+    fn a_keep_out_zone_is_free_up_to_its_side_and_from_within_only_on_the_way_out() {
+        let pillar = Zone::rectangle("pillar", Rule::KeepOut, [2.0, -0.5], [3.0, 0.5]).unwrap();
+        assert_eq!(pillar.free_path(pose(0.0, 0.0, 0.0), FORWARD, 1.5), 1.5, "too far away to matter");
+        assert!((pillar.free_path(pose(0.0, 0.0, 0.0), FORWARD, 2.5) - 2.0).abs() < 1e-9);
+        assert_eq!(pillar.free_path(pose(0.0, 0.6, 0.0), FORWARD, 10.0), 10.0, "past it");
+        assert_eq!(pillar.free_path(pose(2.9, 0.0, 0.0), FORWARD, 1.0), 1.0, "out by the nearest side");
+        assert_eq!(pillar.free_path(pose(2.1, 0.0, 0.0), FORWARD, 1.0), 0.0, "through it");
+        assert!(pillar.allows([0.0, 0.0]) && !pillar.allows([2.5, 0.0]));
+    }
+
+    #[test]
     fn what_is_no_simple_polygon_is_refused() {
-        assert_eq!(Workspace::polygon(vec![[0.0, 0.0], [1.0, 0.0]]), Err(WorkspaceError::TooFew(2)));
+        let polygon = |corners| Zone::polygon("z", Rule::KeepOut, corners);
+        let rectangle = |from, to| Zone::rectangle("z", Rule::KeepOut, from, to);
+        assert_eq!(polygon(vec![[0.0, 0.0], [1.0, 0.0]]), Err(ZoneError::TooFew(2)));
         let bow_tie = vec![[0.0, 0.0], [1.0, 1.0], [1.0, 0.0], [0.0, 1.0]];
-        assert_eq!(Workspace::polygon(bow_tie), Err(WorkspaceError::Crossing(0, 2)));
-        assert!(Workspace::polygon(vec![[0.0, 0.0], [1.0, 0.0], [0.5, 0.0]]).is_err(), "flat");
-        assert!(Workspace::rectangle([0.0, 0.0], [0.0, 1.0]).is_err(), "no width");
-        assert!(Workspace::rectangle([0.0, f64::NAN], [1.0, 1.0]).is_err());
-        assert!(Workspace::polygon(vec![[0.0, 0.0]; 65]).is_err());
+        assert_eq!(polygon(bow_tie), Err(ZoneError::Crossing(0, 2)));
+        assert!(polygon(vec![[0.0, 0.0], [1.0, 0.0], [0.5, 0.0]]).is_err(), "flat");
+        assert!(rectangle([0.0, 0.0], [0.0, 1.0]).is_err(), "no width");
+        assert!(rectangle([0.0, f64::NAN], [1.0, 1.0]).is_err());
+        assert!(polygon(vec![[0.0, 0.0]; 65]).is_err());
     }
 }

@@ -1,0 +1,102 @@
+//! The services: stop, enable, reset, limits.
+
+use ecps_core::clock::RosClock as _;
+use ecps_core::id::CallerError;
+use ecps_ros::Reply;
+use ecps_ros::r2r::ecps_msgs::msg::Caller;
+use ecps_ros::r2r::ecps_msgs::srv::{EnableGate, ResetGate, SetLimits};
+use ecps_ros::r2r::std_srvs::srv::Trigger;
+
+use super::{Executor, convert, now};
+use crate::executive::ResetOutcome;
+use crate::motion::{Limits, Request};
+use crate::stop::StopCause;
+
+const INVALID: u8 = 1;
+const JOURNAL: u8 = 3;
+pub(super) const EXPIRED: u8 = 4;
+
+impl Executor {
+    pub(super) fn on_estop(&mut self, _: Trigger::Request, reply: Reply<Trigger::Service>) {
+        self.executive.stop(StopCause::Requested, "the service estop was called", now(&self.clock));
+        let message = "stopped; ~/enable and then ~/reset leave the stop";
+        reply.send(Trigger::Response { success: true, message: message.into() });
+        self.settle();
+    }
+
+    /// A refusal for callers that are malformed or too late, with its code.
+    pub(super) fn refuse(&self, caller: &Caller) -> Option<(u8, String)> {
+        let error = ecps_ros::caller(caller).check(self.clock.now(), self.request_lifetime).err()?;
+        let code = if matches!(error, CallerError::Expired { .. }) { EXPIRED } else { INVALID };
+        Some((code, error.to_string()))
+    }
+
+    pub(super) fn on_enable(&mut self, request: EnableGate::Request, reply: Reply<EnableGate::Service>) {
+        let refused = |error_code, error_msg| EnableGate::Response { error_code, error_msg };
+        if let Some((code, reason)) = self.refuse(&request.caller) {
+            return reply.send(refused(code, reason));
+        }
+        let caller = Request { caller: &request.caller.id, trace: convert::request(&request.caller) };
+        self.enable_when_guarded = false;
+        let changed = if request.enable {
+            self.executive.enable(caller, now(&self.clock))
+        } else {
+            self.executive.disable(caller, now(&self.clock))
+        };
+        match changed {
+            Err(error) => reply.send(refused(error.code(), error.to_string())),
+            Ok(sequence) => self.acknowledger.when_durable(sequence, move |synced| {
+                reply.send(match synced {
+                    Ok(()) => EnableGate::Response::default(),
+                    Err(error) => refused(JOURNAL, error.to_string()),
+                });
+            }),
+        }
+        self.settle();
+    }
+
+    pub(super) fn on_reset(&mut self, request: ResetGate::Request, reply: Reply<ResetGate::Service>) {
+        let refused = |error_code, error_msg| ResetGate::Response { error_code, error_msg };
+        if let Some((code, reason)) = self.refuse(&request.caller) {
+            return reply.send(refused(code, reason));
+        }
+        let caller = Request { caller: &request.caller.id, trace: convert::request(&request.caller) };
+        match self.executive.reset(caller, now(&self.clock)) {
+            Err(error) => reply.send(refused(error.code(), error.to_string())),
+            Ok(ResetOutcome::WasRunning) => reply.send(ResetGate::Response::default()),
+            Ok(ResetOutcome::Left(sequence)) => self.acknowledger.when_durable(sequence, move |synced| {
+                reply.send(match synced {
+                    Ok(()) => ResetGate::Response::default(),
+                    Err(error) => refused(JOURNAL, error.to_string()),
+                });
+            }),
+        }
+        self.settle();
+    }
+
+    pub(super) fn on_set_limits(&mut self, request: SetLimits::Request, reply: Reply<SetLimits::Service>) {
+        let refused = |error_code, error_msg| SetLimits::Response { error_code, error_msg };
+        if let Some((code, reason)) = self.refuse(&request.caller) {
+            return reply.send(refused(code, reason));
+        }
+        let limits = Limits {
+            max_linear_speed: request.max_linear_speed,
+            max_linear_acceleration: request.max_linear_acceleration,
+            max_linear_jerk: request.max_linear_jerk,
+            max_angular_speed: request.max_angular_speed,
+            max_angular_acceleration: request.max_angular_acceleration,
+            max_angular_jerk: request.max_angular_jerk,
+        };
+        let caller = Request { caller: &request.caller.id, trace: convert::request(&request.caller) };
+        match self.executive.set_limits(caller, limits, now(&self.clock)) {
+            Err(error) => reply.send(refused(error.code(), error.to_string())),
+            Ok(sequence) => self.acknowledger.when_durable(sequence, move |synced| {
+                reply.send(match synced {
+                    Ok(()) => SetLimits::Response::default(),
+                    Err(error) => refused(JOURNAL, error.to_string()),
+                });
+            }),
+        }
+        self.settle();
+    }
+}

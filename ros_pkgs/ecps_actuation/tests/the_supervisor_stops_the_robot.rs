@@ -1,0 +1,219 @@
+//! Supervisor and executor's guardian over a real socket, each on its own thread, with the clock of this machine.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use ecps_actuation::guardian::{Guarded, Guardian};
+use ecps_actuation::heartbeat::{PERIOD, Status};
+use ecps_actuation::link::Place;
+use ecps_actuation::supervise::{Hands, HardwareWatchdog, Shared, run};
+use ecps_actuation::supervision::{StaysLatched, Watch};
+use ecps_core::clock::{SteadyClock as _, SystemSteady};
+
+const TIMEOUT: Duration = Duration::from_millis(100);
+const SOON: Duration = Duration::from_secs(20);
+
+#[derive(Debug, PartialEq)]
+enum Done {
+    Halted,
+    Changed(Watch),
+}
+
+struct Telling(Sender<Done>, Arc<AtomicBool>);
+
+impl Hands for Telling {
+    fn reach(&self) -> bool {
+        self.1.load(Ordering::SeqCst)
+    }
+
+    fn halt(&mut self) {
+        let _ = self.0.send(Done::Halted);
+    }
+
+    fn changed(&mut self, watch: &Watch) {
+        let _ = self.0.send(Done::Changed(watch.clone()));
+    }
+}
+
+struct Robot {
+    place: Place,
+    shared: Arc<Shared>,
+    /// Whether the robot hears the supervisor.
+    reach: Arc<AtomicBool>,
+    done: Receiver<Done>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Robot {
+    fn new(folder: &Path, watchdog: Option<&Path>) -> Robot {
+        let place = Place::in_folder(&folder.join("run"), "r").unwrap();
+        let listener = place.listen().unwrap();
+        let shared = Arc::new(Shared::new(TIMEOUT));
+        let (tell, done) = channel();
+        let reach = Arc::new(AtomicBool::new(true));
+        let watchdog = watchdog.map(|path| HardwareWatchdog::open(path).unwrap());
+        let thread = std::thread::spawn({
+            let (shared, reach) = (Arc::clone(&shared), Arc::clone(&reach));
+            move || run(&listener, &shared, &SystemSteady, &mut Telling(tell, reach), watchdog)
+        });
+        Robot { place, shared, reach, done, thread: Some(thread) }
+    }
+
+    fn end(&mut self) {
+        self.shared.end();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+
+    /// The next new state; everything before it must not be a halt.
+    fn change(&self) -> Watch {
+        match self.done.recv_timeout(SOON).unwrap() {
+            Done::Changed(watch) => watch,
+            Done::Halted => panic!("halted before"),
+        }
+    }
+
+    /// The reason of an alarm, of which the first sign is a halt.
+    fn alarm(&self) -> String {
+        assert_eq!(self.done.recv_timeout(SOON).unwrap(), Done::Halted, "the robot is stopped before anybody is told");
+        match self.done.recv_timeout(SOON).unwrap() {
+            Done::Changed(Watch::Latched(alarm)) => alarm.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn halts_again(&self) {
+        assert_eq!(self.done.recv_timeout(SOON).unwrap(), Done::Halted);
+    }
+}
+
+impl Drop for Robot {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Beats until `enough`.
+fn beat(guardian: &mut Guardian, status: Status, enough: impl Fn(&Guarded) -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !enough(&guardian.tick(status, SystemSteady.now())) {
+        assert!(Instant::now() < deadline, "not within {SOON:?}");
+        std::thread::sleep(PERIOD / 4);
+    }
+}
+
+fn watched(robot: &Robot) -> Guardian {
+    let mut guardian = Guardian::new(robot.place.clone(), TIMEOUT);
+    beat(&mut guardian, Status::Running, |guarded| *guarded == Guarded::Yes);
+    guardian
+}
+
+#[test]
+fn an_executor_that_falls_silent_or_dies_is_stopped_again_and_again_until_somebody_resets() {
+    let folder = tempfile::tempdir().unwrap();
+    let robot = Robot::new(folder.path(), None);
+    assert_eq!(robot.change(), Watch::Alone);
+    let silent = watched(&robot);
+    assert_eq!(robot.change(), Watch::Watching);
+    let why = robot.alarm();
+    assert!(why.contains("and may be 100ms"), "{why}");
+    for _ in 0..3 {
+        robot.halts_again();
+    }
+    drop(silent);
+    assert_eq!(robot.shared.reset(SystemSteady.now()), Err(StaysLatched::NoExecutor));
+
+    let mut next = Guardian::new(robot.place.clone(), TIMEOUT);
+    beat(
+        &mut next,
+        Status::Stopped,
+        |guarded| matches!(guarded, Guarded::No(why) if why.contains("stopped the robot")),
+    );
+    beat(&mut next, Status::Stopped, |_| robot.shared.reset(SystemSteady.now()).is_ok());
+    beat(&mut next, Status::Stopped, |guarded| *guarded == Guarded::Yes);
+    while robot.done.recv_timeout(SOON).unwrap() != Done::Changed(Watch::Watching) {}
+    drop(next);
+    assert_eq!(robot.alarm(), "the executor is gone");
+}
+
+#[test]
+fn an_executor_that_leaves_in_good_order_raises_no_alarm_and_a_second_one_is_turned_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let robot = Robot::new(folder.path(), None);
+    assert_eq!(robot.change(), Watch::Alone);
+    let mut first = watched(&robot);
+    let mut second = Guardian::new(robot.place.clone(), TIMEOUT);
+    let mut turned_away = false;
+    beat(&mut first, Status::Running, |guarded| {
+        assert_eq!(*guarded, Guarded::Yes);
+        true
+    });
+    let deadline = Instant::now() + SOON;
+    while !turned_away {
+        assert!(Instant::now() < deadline);
+        assert_eq!(first.tick(Status::Running, SystemSteady.now()), Guarded::Yes);
+        turned_away = second.tick(Status::Running, SystemSteady.now()) == Guarded::No("the supervisor is gone".into());
+        std::thread::sleep(PERIOD / 4);
+    }
+    first.leave(SystemSteady.now());
+    assert_eq!([robot.change(), robot.change()], [Watch::Watching, Watch::Alone]);
+}
+
+#[test]
+fn the_executor_notices_a_supervisor_that_dies_ends_or_never_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = Place::in_folder(&folder.path().join("run"), "other").unwrap();
+    assert_eq!(
+        Guardian::new(nobody, TIMEOUT).tick(Status::Running, SystemSteady.now()),
+        Guarded::No("no supervisor is there".into())
+    );
+    let mut robot = Robot::new(folder.path(), None);
+    let mut guardian = watched(&robot);
+    robot.end();
+    beat(
+        &mut guardian,
+        Status::Running,
+        |guarded| matches!(guarded, Guarded::No(why) if why.contains("supervisor is")),
+    );
+}
+
+#[test]
+fn the_hardware_watchdog_is_fed_only_while_all_is_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let device = folder.path().join("watchdog");
+    std::fs::write(&device, "").unwrap();
+    let fed = || std::fs::read_to_string(&device).unwrap();
+    let mut robot = Robot::new(folder.path(), Some(&device));
+    let guardian = watched(&robot);
+    let before = fed().len();
+    assert!(before > 0);
+    drop(guardian);
+    while !matches!(robot.done.recv_timeout(SOON).unwrap(), Done::Changed(Watch::Latched(_))) {}
+    let at_alarm = fed().len();
+    (0..5).for_each(|_| robot.halts_again());
+    robot.end();
+    assert_eq!(fed(), ".".repeat(at_alarm), "not fed after the alarm, and not disarmed");
+
+    let mut well = Robot::new(folder.path(), Some(&device));
+    watched(&well).leave(SystemSteady.now());
+    well.end();
+    assert!(fed().ends_with('V'), "disarmed at a good end");
+}
+
+#[test]
+fn a_supervisor_that_the_robot_does_not_hear_does_not_pretend_to_watch() {
+    let folder = tempfile::tempdir().unwrap();
+    let robot = Robot::new(folder.path(), None);
+    let mut guardian = watched(&robot);
+    robot.reach.store(false, Ordering::SeqCst);
+    beat(
+        &mut guardian,
+        Status::Running,
+        |guarded| matches!(guarded, Guarded::No(why) if why.contains("does not watch")),
+    );
+}

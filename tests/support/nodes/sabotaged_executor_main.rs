@@ -1,0 +1,30 @@
+//! The executor, in one process with a node that harms it when it is told to.
+#![allow(clippy::panic, reason = "a node for tests, that panics when it is told to")]
+
+use ecps_actuation::node::Executor;
+use ecps_ros::r2r::std_msgs::msg::String as Text;
+use ecps_ros::{Managed, Node, Process, StartError, qos};
+
+struct Saboteur;
+
+impl Managed for Saboteur {
+    const NAME: &'static str = "saboteur";
+
+    fn configure(node: &mut Node<Saboteur>) -> Result<Saboteur, StartError> {
+        node.subscribe("sabotage", qos::default(), |_: &mut Saboteur, order: Text| match order.data.as_str() {
+            "panic" => panic!("sabotage"),
+            // Whoever logs from now on waits for ever.
+            _ => {
+                let _held = std::io::stderr().lock();
+                loop {
+                    std::thread::park();
+                }
+            }
+        })?;
+        Ok(Saboteur)
+    }
+}
+
+fn main() -> std::process::ExitCode {
+    Process::new().node::<Executor>().node::<Saboteur>().run()
+}
