@@ -8,6 +8,7 @@
 //! | [`bag`] | reads a ROS 2 MCAP bag, bounded and checked |
 //! | `play` | `ecps play`: publishes a bag |
 //! | `demo` | `ecps demo`: the main job, watched and checked |
+//! | `eap` | `ecps eap`: looks at a gate, stops, resets, limits, sends |
 //! | [`replay`] | actions carried out in the simulator, for `eaplog` and `ecps-conformance` |
 //! | [`delimited`] | files of messages, each after its length |
 //! | [`eaplog`] | the command of that name |
@@ -17,6 +18,8 @@ pub mod bag;
 pub mod delimited;
 #[cfg(feature = "ros")]
 pub mod demo;
+#[cfg(feature = "ros")]
+pub mod eap;
 pub mod eaplog;
 pub mod launch;
 #[cfg(feature = "ros")]

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ecps_cli::{demo, play, supervise::guard, up};
+use ecps_cli::{demo, eap, play, supervise::guard, up};
 
 #[derive(Parser)]
 #[command(name = "ecps", version, about = "ECPS for ROS 2 from the command line")]
@@ -21,6 +21,8 @@ enum Command {
     Play(play::Play),
     /// Watch a simulated robot, or a recording, go through the whole stack, and check every claim
     Demo(demo::Demo),
+    /// Look at a robot's gate, stop it, leave the stop, set limits, send the robot to a place
+    Eap(eap::Eap),
     /// Run a program that ends with the supervisor that started it
     #[command(hide = true)]
     ExecGuarded {
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::Up(options) => up::run(&options).map_err(|e| e.to_string()),
         Command::Play(options) => play::run(&options).map_err(|e| e.to_string()),
         Command::Demo(options) => demo::run(&options).map_err(|e| e.to_string()),
+        Command::Eap(options) => eap::run(&options).map_err(|e| e.to_string()),
         Command::ExecGuarded { command } => guard::run(&command).map_err(|e| e.to_string()),
     };
     result.unwrap_or_else(|error| {
