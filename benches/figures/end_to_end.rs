@@ -22,7 +22,7 @@ pub(crate) fn stage(ros: &Ros) -> Vec<Process> {
     vec![
         ros.node("mep_server", &[]),
         ros.node("ltp_bridge", &["-p", "scan.remember_distance:=0.0"]),
-        ros.node("eap_executor", &[]),
+        ros.node("eap_executor", &["-p", "require_scan:=false"]),
         peers::start(ros, &["relay-scan", "/raw/scan", "/raw/seen"]),
         peers::start(ros, &["relay-twist", "/raw/cmd_vel_in", "/raw/cmd_vel"]),
     ]
