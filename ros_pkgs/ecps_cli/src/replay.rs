@@ -253,8 +253,7 @@ impl<R: Record> Replay<R> {
                 }
             }
             let at = self.now();
-            if at.steady >= deadline {
-                self.executive.cancel(goal, at);
+            if at.steady >= deadline && self.executive.cancel(goal, at) {
                 continue;
             }
             self.executive.tick(at);
