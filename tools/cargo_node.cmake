@@ -1,4 +1,5 @@
-# ecps_cargo_node(<executable>…): builds this ROS package's executables with cargo and installs them in lib/<package>.
+# ecps_cargo_node(<executable>...): builds this ROS package's nodes with cargo and installs each as
+# lib/<package>/<executable>.
 #
 # r2r rebuilds when its environment differs by one byte, and colcon gives every package an environment of its own; so each
 # gets the same one here (the messages' prefix, then the underlay), one target folder, and no --package, which would change
@@ -34,14 +35,12 @@ function(ecps_cargo_node)
     set(profile "release")
     set(release "--release")
   endif()
-  set(bins "")
   foreach(executable IN LISTS ARGN)
-    list(APPEND bins --bin ${executable})
+    add_custom_target(${executable} ALL
+      COMMAND "${CMAKE_COMMAND}" -E env "AMENT_PREFIX_PATH=${prefixes}" "CMAKE_PREFIX_PATH=${prefixes}"
+        "IDL_PACKAGE_FILTER=${filter}" "${CARGO}" build --quiet ${release} --bin ${executable}
+      WORKING_DIRECTORY "${ECPS_ROOT}" VERBATIM)
     install(PROGRAMS "${ECPS_ROOT}/target/${profile}/${executable}" DESTINATION lib/${PROJECT_NAME})
   endforeach()
-  add_custom_target(${PROJECT_NAME}_executables ALL
-    COMMAND "${CMAKE_COMMAND}" -E env "AMENT_PREFIX_PATH=${prefixes}" "CMAKE_PREFIX_PATH=${prefixes}"
-      "IDL_PACKAGE_FILTER=${filter}" "${CARGO}" build --quiet ${release} ${bins}
-    WORKING_DIRECTORY "${ECPS_ROOT}" VERBATIM)
   ament_package()
 endfunction()

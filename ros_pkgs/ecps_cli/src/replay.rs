@@ -279,8 +279,7 @@ impl<R: Record> Replay<R> {
                 }
             }
             let at = self.now();
-            if at.steady >= deadline {
-                self.executive.cancel(goal, at);
+            if at.steady >= deadline && self.executive.cancel(goal, at) {
                 continue;
             }
             self.executive.tick(at);

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use ecps_core::clock::Stamp;
 use ecps_journal::audit::{Authenticity, Ending, Freshness};
-use ecps_journal::format::record_digest;
+use ecps_journal::format::{digest, record_digest};
 use ecps_journal::note::Note;
 use ecps_journal::record::{Checkpoint, Payload, Stop};
-use ecps_journal::scan::{RawStep, Segment};
+use ecps_journal::scan::{ChainError, Flaw, RawStep, Segment};
 use ecps_journal::{
     Audit, Expectations, Identity, Journal, Moment, Options, Reader, Signer, SoftwareSigner, Verdict, audit,
 };
@@ -150,6 +150,29 @@ fn a_record_forged_with_a_chain_that_fits_is_found_by_the_checkpoint_after_it() 
     };
     assert_eq!(reason, "the first 10 records are not those that were signed");
     assert_eq!(found.exit_code(), 5);
+}
+
+#[test]
+fn a_superblock_that_lies_about_the_records_before_it_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        append(&mut open(folder.path(), Options::default()), 3);
+    }
+    let path = segment(folder.path(), 2);
+    let (mut superblock, mut records, _) = parts(&path);
+    // A peak of the tree, and everything after it mended.
+    superblock[150] ^= 1;
+    let end = superblock.len() - 4;
+    let sum = crc32c::crc32c(&superblock[..end]);
+    superblock[end..].copy_from_slice(&sum.to_le_bytes());
+    records[0][48..80].copy_from_slice(&digest(&superblock));
+    mend_sums(&mut records[0]);
+    rechain(&mut records, 1);
+    std::fs::write(&path, [superblock, records.concat()].concat()).unwrap();
+    let found = check(folder.path(), &Expectations::default());
+    let tree = Flaw::ChainBroken { index: 0, offset: 0, reason: ChainError::Tree };
+    assert_eq!(found.integrity, Verdict::Flawed { segment: 2, flaw: tree });
+    assert_eq!(found.exit_code(), 4);
 }
 
 /// Opens with another session.

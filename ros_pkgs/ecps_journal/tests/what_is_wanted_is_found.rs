@@ -21,12 +21,13 @@ fn trace(n: u64) -> [u8; 16] {
     trace
 }
 
-/// 6,000 records over several segments; the wall clock jumps back twice by 20 s.
+/// 6,000 records over several segments; the wall clock jumps back twice by 20 s, and is far ahead for ten records.
 fn write(folder: &Path) {
     let mut journal = open(folder, Options { segment_bytes: 400 << 10, ..Options::default() });
     for n in 0..6000u64 {
         let back = if n > 1500 { 20 } else { 0 } + if n > 4000 { 20 } else { 0 };
-        let wall = Stamp((n as i64 - back) * 1_000_000_000);
+        let ahead = if (700..710).contains(&n) { 200_000 } else { 0 };
+        let wall = Stamp((n as i64 - back + ahead) * 1_000_000_000);
         let moment = Moment { wall, trace: if n % 10 == 0 { trace(n) } else { [0; 16] }, ..Moment::default() };
         if n % 3 == 0 {
             journal.append_relaxed(&moment, &Reset { caller: "x".repeat(100) }).unwrap();
@@ -68,7 +69,7 @@ fn a_query_finds_what_reading_everything_finds() {
         if query.trace.is_some() {
             assert!(matches.records_read() < 20, "{} records were read", matches.records_read());
         } else if query.from == at(5900) {
-            assert!(matches.records_read() < 1500, "{} records were read", matches.records_read());
+            assert!(matches.records_read() < 3500, "{} records were read", matches.records_read());
         }
     }
 }

@@ -187,7 +187,9 @@ impl<M: Managed> Life<M> {
             }
         };
         let outcome = machine.perform(transition, run, || recover(&mut state.borrow_mut()), tell)?;
-        self.panics = panics();
+        if outcome == Outcome::Error {
+            self.panics = panics();
+        }
         self.tidy();
         Some(outcome)
     }
@@ -205,13 +207,11 @@ impl<M: Managed> Life<M> {
 
     /// Where the node is unconfigured or at its end, it keeps nothing of its layer.
     fn tidy(&mut self) {
-        let has_entities =
-            self.state.take_if(|_| matches!(self.machine.state(), State::Unconfigured | State::Finalized));
-        let unconfigured = self.machine.state() == State::Unconfigured;
-        if has_entities.is_some() {
-            drop(has_entities);
+        let at = self.machine.state();
+        if matches!(at, State::Unconfigured | State::Finalized) {
+            self.state = None;
         }
-        if unconfigured && self.node.has_entities() {
+        if at == State::Unconfigured && self.node.has_entities() {
             let renewed = self.node.renew().and_then(|()| LifecycleServices::offer(self.node.ros()));
             match renewed {
                 Ok(services) => self.services = services,

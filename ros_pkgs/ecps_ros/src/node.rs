@@ -102,10 +102,16 @@ pub(crate) enum Gate {
 type Poll<S> = Box<dyn FnMut(&mut S, Gate) + Send>;
 type Describe<S> = Box<dyn FnMut(&S, &mut Report) + Send>;
 
+/// An alarm, and whether it rings in every state or in the active one alone.
+struct Scheduled<S> {
+    alarm: Box<dyn Alarm<S>>,
+    always: bool,
+}
+
 /// What a layer has made of its node; released when it is cleaned up.
 pub(crate) struct Entities<S> {
     polls: Vec<Poll<S>>,
-    alarms: Vec<Box<dyn Alarm<S>>>,
+    alarms: Vec<Scheduled<S>>,
     /// What diagnostics tell of.
     pub(crate) meters: Vec<StreamMeter>,
     pub(crate) queues: Vec<(String, Box<dyn Fn() -> usize + Send>)>,
@@ -219,8 +225,8 @@ impl<S: 'static> Node<S> {
         self.clock.clone()
     }
 
-    /// Callbacks made by `make` run whenever the node is configured, and not only while it is active: for stopping, and
-    /// for keeping an eye on what goes on.
+    /// Callbacks and timers made by `make` run whenever the node is configured, and not only while it is active: for
+    /// stopping, and for keeping an eye on what goes on.
     pub fn in_any_state<T>(
         &mut self,
         make: impl FnOnce(&mut Node<S>) -> Result<T, StartError>,
@@ -339,7 +345,7 @@ impl<S: 'static> Node<S> {
     }
 
     pub(crate) fn alarm(&mut self, alarm: impl Alarm<S> + 'static) {
-        self.entities.alarms.push(Box::new(alarm));
+        self.entities.alarms.push(Scheduled { alarm: Box::new(alarm), always: self.always });
     }
 
     pub(crate) fn when_it_ends(&mut self, end: impl FnOnce() + Send + 'static) {

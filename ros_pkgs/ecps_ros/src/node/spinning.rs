@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ecps_core::clock::{SteadyClock, SystemSteady};
 
-use super::{Gate, Node};
+use super::{Gate, Node, Scheduled};
 
 /// Longest wait of the spin thread: how late a signal may be seen.
 const IDLE: Duration = Duration::from_millis(100);
@@ -18,8 +18,10 @@ impl<S: 'static> Node<S> {
     /// One round: waits for something to do, does all of it, and rings the alarms that are due.
     pub(crate) fn round(&mut self, mut state: Option<&mut S>, gate: Gate, stage: &str) {
         let now = SystemSteady.now();
-        let open = gate == Gate::Open && state.is_some();
-        let next = self.entities.alarms.iter().filter(|_| open).map(|alarm| alarm.due(now));
+        let rings = |scheduled: &Scheduled<S>| gate == Gate::Open || scheduled.always;
+        let configured = state.is_some();
+        let alarms = self.entities.alarms.iter().filter(|scheduled| configured && rings(scheduled));
+        let next = alarms.map(|scheduled| scheduled.alarm.due(now));
         let next = next.chain([self.base.diagnostics().due()]).min().unwrap_or(now);
         self.ros.spin_once(next.since(now).min(IDLE));
         if self.retired.as_ref().is_some_and(|(_, until)| now >= *until) {
@@ -30,11 +32,9 @@ impl<S: 'static> Node<S> {
             for poll in &mut self.entities.polls {
                 poll(state, gate);
             }
-            if open {
-                let now = SystemSteady.now();
-                for alarm in &mut self.entities.alarms {
-                    alarm.ring(state, now);
-                }
+            let now = SystemSteady.now();
+            for scheduled in self.entities.alarms.iter_mut().filter(|scheduled| rings(scheduled)) {
+                scheduled.alarm.ring(state, now);
             }
         }
         self.base.tell(&self.core, &mut self.entities, state.as_deref(), stage);
@@ -43,8 +43,8 @@ impl<S: 'static> Node<S> {
     /// Timers and watchdogs begin anew: the node was activated.
     pub(crate) fn restart_alarms(&mut self) {
         let now = SystemSteady.now();
-        for alarm in &mut self.entities.alarms {
-            alarm.restart(now);
+        for scheduled in self.entities.alarms.iter_mut().filter(|scheduled| !scheduled.always) {
+            scheduled.alarm.restart(now);
         }
     }
 
