@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use ecps_core::budget::{MessageKind, Profile};
 use ecps_core::clock::{RosClock, Stamp, Steady, SteadyClock, SystemRos, SystemSteady};
-use ecps_journal::{Identity, Journal};
+use ecps_journal::{Identity, Journal, Options, Signer as _, SoftwareSigner};
 use ecps_ros::r2r::ecps_msgs::action::ExecuteAction;
 use ecps_ros::r2r::ecps_msgs::msg::GateState;
 use ecps_ros::r2r::ecps_msgs::srv::{EnableGate, ResetGate, SetLimits};
@@ -220,8 +220,20 @@ fn open_journal(parameters: &Parameters, namespace: &str) -> Result<Journal, Sta
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let boot = uuid::Uuid::parse_str(boot.trim()).unwrap_or_default().into_bytes();
     let identity = Identity { robot, session: uuid::Uuid::now_v7().into_bytes(), boot };
-    let (journal, recovered) = Journal::open(&folder, identity, SystemRos.now()).map_err(StartError::layer)?;
-    tracing::info!("journal {} goes on after record {}: {:?}", folder.display(), recovered.sequence, recovered.verdict);
+    let key = match parameters.string("journal_key")? {
+        given if !given.is_empty() => PathBuf::from(given),
+        _ => {
+            let mut beside = folder.clone().into_os_string();
+            beside.push(".key");
+            PathBuf::from(beside)
+        }
+    };
+    let signer = SoftwareSigner::load_or_generate(&identity.robot, &key).map_err(StartError::layer)?;
+    tracing::info!("journal {} is signed by {}", folder.display(), signer.verifier());
+    let options = Options { signer: Some(Box::new(signer)), ..Options::default() };
+    let (journal, recovered) =
+        Journal::open_with(&folder, identity, SystemRos.now(), options).map_err(StartError::layer)?;
+    tracing::info!("it goes on after record {}: {}", recovered.sequence, recovered.verdict);
     Ok(journal)
 }
 

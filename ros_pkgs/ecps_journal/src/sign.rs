@@ -1,7 +1,7 @@
 //! Who signs checkpoints. A key in a file for now; a TPM's or HSM's is another [`Signer`].
 
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -120,6 +120,18 @@ impl SoftwareSigner {
         Ok(signer)
     }
 
+    /// Reads the key in `path`, or makes it where there is no such file, and the folder where that is missing.
+    pub fn load_or_generate(name: &str, path: &Path) -> Result<SoftwareSigner, KeyError> {
+        if path.exists() {
+            return SoftwareSigner::load(path);
+        }
+        if let Some(folder) = path.parent() {
+            let failed = |source| KeyError::Io { path: folder.to_owned(), source };
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        }
+        SoftwareSigner::generate(name, path)
+    }
+
     /// Reads a file that [`SoftwareSigner::generate`] made. One that others may read is refused.
     pub fn load(path: &Path) -> Result<SoftwareSigner, KeyError> {
         let malformed = || KeyError::Malformed { path: path.to_owned(), expected: "an Ed25519 private key" };
@@ -146,6 +158,16 @@ mod tests {
     use super::*;
     use crate::note::Note;
     use ecps_core::clock::Stamp;
+
+    #[test]
+    fn a_key_is_made_once_and_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys/r1.key");
+        let made = SoftwareSigner::load_or_generate("r1", &path).unwrap();
+        let found = SoftwareSigner::load_or_generate("r1", &path).unwrap();
+        assert_eq!(made.verifier().to_string(), found.verifier().to_string());
+        assert_eq!(std::fs::metadata(folder.path().join("keys")).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 
     #[test]
     fn a_checkpoint_is_what_its_key_signed_and_nothing_else_is() {

@@ -24,6 +24,11 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
         ]),
         Spec::string("robot", "", "Name of the robot in the journal; empty: the namespace, or else the host's name."),
         Spec::string("journal", "", "Folder of the journal; empty: $HOME/.ros/ecps/journal/<robot>."),
+        Spec::string(
+            "journal_key",
+            "",
+            "Key that signs the journal; empty: <journal>.key. Made with mode 0600 where it is missing.",
+        ),
         Spec::string("odom_frame", "odom", "Frame of odometry, targets and workspace."),
         Spec::bool(
             "enable_stamped_cmd_vel",

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ecps_journal::record::{Entry, Verdict};
-use ecps_journal::{Reader, Verdict as Whole};
+use ecps_journal::audit::Authenticity;
+use ecps_journal::{Expectations, Reader, Signer as _, SoftwareSigner, audit};
 
 use super::DemoError;
 
@@ -23,13 +24,13 @@ pub(super) struct Account {
     pub(super) stops: u64,
     pub(super) resets: u64,
     pub(super) records: u64,
-    /// The verdict in words, and whether it is clean.
+    /// The verdicts in words, and whether it is whole and all of it signed.
     pub(super) verdict: String,
-    pub(super) clean: bool,
+    pub(super) believed: bool,
 }
 
-/// Reads all of it.
-pub(super) fn account(folder: &Path) -> Result<Account, DemoError> {
+/// Reads all of it, and holds it against the key of its executor.
+pub(super) fn account(folder: &Path, key: &Path) -> Result<Account, DemoError> {
     let failed = |e: &dyn std::fmt::Display| DemoError::Missing(format!("journal {}: {e}", folder.display()));
     let mut reader = Reader::open(folder).map_err(|e| failed(&e))?;
     let mut account = Account::default();
@@ -51,7 +52,13 @@ pub(super) fn account(folder: &Path) -> Result<Account, DemoError> {
             _ => {}
         }
     }
-    account.clean = *reader.verdict() == Whole::Clean;
-    account.verdict = reader.verdict().to_string();
+    let key = SoftwareSigner::load(key).map_err(|e| failed(&e))?.verifier().clone();
+    let found = audit(folder, &Expectations { keys: vec![key], ..Expectations::default() }, 1).map_err(|e| failed(&e))?;
+    let signed = matches!(found.authenticity, Authenticity::Signed { after: 0, .. });
+    account.believed = found.exit_code() == 0 && found.completeness.is_complete() && signed;
+    account.verdict = match signed {
+        true => format!("{}, all signed", found.integrity),
+        false => format!("{}, {}", found.integrity, found.authenticity),
+    };
     Ok(account)
 }

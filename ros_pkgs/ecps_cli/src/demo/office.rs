@@ -318,13 +318,13 @@ impl Day {
 
     /// Holds the journal against what was sent and what the gate counted.
     fn account(&mut self, gate: &GateState, folder: &Path) -> Result<(), DemoError> {
-        let account = journal::account(folder)?;
+        let account = journal::account(folder, &folder.with_extension("key"))?;
         let journaled: u64 = account.refused.values().sum();
         self.claims.push(claim(
-            "Journal intact",
+            "Journal whole, and signed by its executor",
             format!("{} records, {}", account.records, account.verdict),
-            "clean",
-            account.clean,
+            "clean, all signed",
+            account.believed,
         ));
         self.claims.push(claim(
             "Journal accounts for every action",
