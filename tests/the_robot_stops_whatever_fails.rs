@@ -220,8 +220,11 @@ fn a_supervisor_that_is_killed() {
 /// Something that beats like an executor, on a clock that steps forward or back by an hour.
 #[test]
 fn an_executor_that_lies_about_time() {
-    let mut took = Vec::new();
-    for trial in 0..rounds(5, 100) {
+    let trials = rounds(5, 100) as usize;
+    let (mut took, mut attempts) = (Vec::new(), 0);
+    while took.len() < trials {
+        attempts += 1;
+        assert!(attempts <= trials * ATTEMPTS, "this machine is too busy to beat in time");
         let mut campaign = Campaign::new(7);
         let supervisor = campaign.supervisor();
         let mut liar = Place::of_robot(campaign.ros.domain(), "/").unwrap().connect().unwrap();
@@ -236,11 +239,15 @@ fn an_executor_that_lies_about_time() {
         }
         let hour = Duration::from_secs(3600);
         let now = SystemSteady.now();
-        let lie = Steady(if trial % 2 == 0 { now.0 + hour } else { now.0.saturating_sub(hour) });
+        let lie = Steady(if took.len().is_multiple_of(2) { now.0 + hour } else { now.0.saturating_sub(hour) });
         liar.send(Role::Executor, Status::Running, lie, Duration::ZERO).unwrap();
-        took.push(campaign.next(1).since(now));
-        supervisor.wait_for_line("the executor's clock is wrong", SOON);
+        let stopped = campaign.next(1);
+        // An alarm that this machine's own pause raised before the lie is another story.
+        let why = supervisor.wait_for_line("the robot is stopped: ", SOON);
         campaign.stays_at_rest("clock step", 0);
+        if why.contains("the executor's clock is wrong") {
+            took.push(stopped.since(now));
+        }
     }
     report("clock step", &mut took);
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ecps_journal::record::{Entry, Verdict};
 use ecps_journal::audit::Authenticity;
+use ecps_journal::record::{Entry, Verdict};
 use ecps_journal::{Expectations, Reader, Signer as _, SoftwareSigner, audit};
 
 use super::DemoError;
@@ -53,7 +53,8 @@ pub(super) fn account(folder: &Path, key: &Path) -> Result<Account, DemoError> {
         }
     }
     let key = SoftwareSigner::load(key).map_err(|e| failed(&e))?.verifier().clone();
-    let found = audit(folder, &Expectations { keys: vec![key], ..Expectations::default() }, 1).map_err(|e| failed(&e))?;
+    let found =
+        audit(folder, &Expectations { keys: vec![key], ..Expectations::default() }, 1).map_err(|e| failed(&e))?;
     let signed = matches!(found.authenticity, Authenticity::Signed { after: 0, .. });
     account.believed = found.exit_code() == 0 && found.completeness.is_complete() && signed;
     account.verdict = match signed {
