@@ -8,9 +8,10 @@ use ecps_core::clock::{RosClock, Steady};
 use r2r::ecps_msgs::msg::BudgetEvent;
 
 use crate::clock::NodeClock;
-use crate::node::{Node, StartError};
+use crate::node::Node;
 use crate::publisher::Publisher;
 use crate::qos;
+use crate::start_error::StartError;
 
 /// Publishes a node's violations on `~/budget_events`.
 #[derive(Debug, Clone)]

@@ -8,10 +8,11 @@ use r2r::diagnostic_msgs::msg::{DiagnosticArray, DiagnosticStatus, KeyValue};
 
 use crate::budget::BudgetMeter;
 use crate::clock::NodeClock;
-use crate::node::{Entities, StartError};
+use crate::node::Entities;
 use crate::parameter::{ParameterError, Parameters, Spec};
 use crate::publisher::Publisher;
 use crate::qos;
+use crate::start_error::StartError;
 use crate::stream::StreamMeter;
 
 const PERIOD: Duration = Duration::from_secs(1);

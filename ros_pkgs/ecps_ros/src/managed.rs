@@ -10,9 +10,10 @@ use r2r::lifecycle_msgs::srv::ChangeState;
 use crate::args::Args;
 use crate::lifecycle::services::{ChangeRequest, LifecycleServices, event};
 use crate::lifecycle::{Edge, Machine, Outcome, State, Transition};
-use crate::node::{Gate, Node, StartError, base};
+use crate::node::{Gate, Node, base};
 use crate::parameter::{ParameterError, Parameters, Spec};
 use crate::process::panics;
+use crate::start_error::StartError;
 
 /// How long a node that ends still answers what was asked before, such as the results of the goals that ended with it,
 /// and how long its last messages get to leave: DDS forgets what a publisher has under way as soon as it is gone.

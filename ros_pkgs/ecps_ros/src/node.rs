@@ -4,6 +4,7 @@
 //! hands over one message per stream and spin, in a channel of 10 that loses what does not fit.
 
 pub(crate) mod base;
+mod entities;
 mod spinning;
 
 use std::sync::Arc;
@@ -12,13 +13,14 @@ use std::time::Duration;
 use ecps_core::clock::{Steady, SteadyClock, SystemSteady};
 use futures::{FutureExt, StreamExt};
 use r2r::QosProfile;
-use thiserror::Error;
 
 pub use self::spinning::Spinning;
 
 use self::base::Base;
+use self::entities::Scheduled;
+pub(crate) use self::entities::{Core, Entities, Gate};
 use crate::alarm::{Alarm, SimTimer, SteadyTimer};
-use crate::args::{Args, ArgsError};
+use crate::args::Args;
 use crate::budget::BudgetMeter;
 use crate::client::Client;
 use crate::clock::NodeClock;
@@ -30,122 +32,9 @@ use crate::qos;
 use crate::qos::overrides::Endpoint;
 use crate::rosout::NodeLog;
 use crate::service::{Once, Reply};
+use crate::start_error::StartError;
 use crate::stream::StreamMeter;
 use crate::subscription::Subscription;
-
-/// Why a node does not start. One line.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// The arguments cannot be read.
-    #[error(transparent)]
-    Args(#[from] ArgsError),
-    /// A parameter is refused.
-    #[error(transparent)]
-    Parameter(#[from] ParameterError),
-    /// ROS refused something.
-    #[error("{what}: {reason}")]
-    Ros {
-        /// What was asked of it.
-        what: String,
-        /// What it said.
-        reason: String,
-    },
-    /// The layer's own part failed.
-    #[error("{0}")]
-    Layer(String),
-}
-
-impl StartError {
-    /// An error of the layer's own, in one line.
-    pub fn layer(error: impl std::fmt::Display) -> StartError {
-        StartError::Layer(error.to_string())
-    }
-
-    pub(crate) fn ros(what: impl FnOnce() -> String) -> impl FnOnce(r2r::Error) -> StartError {
-        move |error| StartError::Ros { what: what(), reason: error.to_string() }
-    }
-}
-
-type OnChange<S> = Box<dyn FnMut(&mut S, &[(String, Value)]) -> Result<(), String> + Send>;
-
-/// A node's parameters, and who may refuse their change.
-pub(crate) struct Core<S> {
-    pub(crate) parameters: Parameters,
-    on_change: Option<OnChange<S>>,
-}
-
-impl<S> Core<S> {
-    /// Sets checked values, all or none: the node's own code, where there is any yet, may refuse them.
-    pub(crate) fn apply(&mut self, state: Option<&mut S>, changes: Vec<(String, Value)>) -> Result<(), String> {
-        if let (Some(on_change), Some(state)) = (&mut self.on_change, state) {
-            on_change(state, &changes)?;
-        }
-        for (name, value) in changes {
-            if let ("log_level", Value::String(level)) = (name.as_str(), &value) {
-                crate::rosout::set_level(level);
-            }
-            self.parameters.set(&name, value);
-        }
-        Ok(())
-    }
-}
-
-/// Whether the node does its work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Gate {
-    /// It is active.
-    Open,
-    /// It is not: what comes in is drained, so that nothing stale waits for its activation, and left alone.
-    Closed,
-}
-
-type Poll<S> = Box<dyn FnMut(&mut S, Gate) + Send>;
-type Describe<S> = Box<dyn FnMut(&S, &mut Report) + Send>;
-
-/// An alarm, and whether it rings in every state or in the active one alone.
-struct Scheduled<S> {
-    alarm: Box<dyn Alarm<S>>,
-    always: bool,
-}
-
-/// What a layer has made of its node; released when it is cleaned up.
-pub(crate) struct Entities<S> {
-    polls: Vec<Poll<S>>,
-    alarms: Vec<Scheduled<S>>,
-    /// What diagnostics tell of.
-    pub(crate) meters: Vec<StreamMeter>,
-    pub(crate) queues: Vec<(String, Box<dyn Fn() -> usize + Send>)>,
-    pub(crate) budgets: Vec<BudgetMeter>,
-    pub(crate) reports: Vec<(String, Describe<S>)>,
-    /// Streams that other threads wait on.
-    ends: Vec<Box<dyn FnOnce() + Send>>,
-}
-
-impl<S> Default for Entities<S> {
-    fn default() -> Self {
-        Entities {
-            polls: Vec::new(),
-            alarms: Vec::new(),
-            meters: Vec::new(),
-            queues: Vec::new(),
-            budgets: Vec::new(),
-            reports: Vec::new(),
-            ends: Vec::new(),
-        }
-    }
-}
-
-impl<S> Drop for Node<S> {
-    fn drop(&mut self) {
-        self.log.end();
-    }
-}
-
-impl<S> Drop for Entities<S> {
-    fn drop(&mut self) {
-        self.ends.drain(..).for_each(|end| end());
-    }
-}
 
 /// A ROS node with callbacks on a state `S`.
 pub struct Node<S> {
@@ -165,6 +54,12 @@ pub struct Node<S> {
     always: bool,
     /// The ROS node before the last clean-up, until its last answers are out.
     retired: Option<(r2r::Node, Steady)>,
+}
+
+impl<S> Drop for Node<S> {
+    fn drop(&mut self) {
+        self.log.end();
+    }
 }
 
 impl<S: 'static> Node<S> {

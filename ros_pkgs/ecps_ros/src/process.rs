@@ -10,9 +10,9 @@ use signal_hook::iterator::Signals;
 
 use crate::args::Args;
 use crate::managed::{self, Ended, Managed};
-use crate::node::StartError;
 use crate::parameter::{ParameterError, Parameters};
 use crate::rosout;
+use crate::start_error::StartError;
 
 /// Panics of any thread of the process so far. A thread that panicked leaves its work undone, so every node of the
 /// process goes to its safe state.

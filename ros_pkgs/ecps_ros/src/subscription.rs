@@ -8,7 +8,8 @@ use r2r::QosProfile;
 
 use crate::alarm::{Alarm, Deadline, Lease};
 use crate::interface::Message;
-use crate::node::{Node, StartError};
+use crate::node::Node;
+use crate::start_error::StartError;
 use crate::stream::{DeadlineWatch, Liveliness, LivelinessWatch, Lost, Missed, Queue, Stream, StreamMeter};
 
 type Refused<S> = Box<dyn FnMut(&mut S, usize) + Send>;

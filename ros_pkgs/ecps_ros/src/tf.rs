@@ -14,9 +14,10 @@ use r2r::tf2_msgs::msg::TFMessage;
 
 pub use buffer::{Buffer, TransformError};
 
-use crate::node::{Node, StartError};
+use crate::node::Node;
 use crate::publisher::Publisher;
 use crate::qos;
+use crate::start_error::StartError;
 use crate::validate::Validate;
 
 /// A message's transform.

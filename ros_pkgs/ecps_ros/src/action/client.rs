@@ -12,8 +12,9 @@ use thiserror::Error;
 use super::{GoalId, GoalOutcome};
 use crate::client::{CallError, Client};
 use crate::interface::Action;
-use crate::node::{Node, StartError};
+use crate::node::Node;
 use crate::qos;
+use crate::start_error::StartError;
 
 /// Why a goal has no result.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -11,9 +11,10 @@ use super::GoalId;
 use super::goal::RequestedGoal;
 use super::ledger::Ledger;
 use crate::interface::Action;
-use crate::node::{Gate, Node, StartError};
+use crate::node::{Gate, Node};
 use crate::qos;
 use crate::service::respond;
+use crate::start_error::StartError;
 
 /// How often results that nobody fetched are looked through.
 const FORGETTING: Duration = Duration::from_secs(1);

@@ -6,9 +6,9 @@ use r2r::lifecycle_msgs::msg::{self, TransitionDescription, TransitionEvent};
 use r2r::lifecycle_msgs::srv::{ChangeState, GetAvailableStates, GetAvailableTransitions, GetState};
 
 use super::{Edge, Machine, Stage};
-use crate::node::StartError;
 use crate::publisher::Publisher;
 use crate::qos;
+use crate::start_error::StartError;
 
 type Requests<T> = Box<dyn Stream<Item = ServiceRequest<T>> + Unpin + Send>;
 

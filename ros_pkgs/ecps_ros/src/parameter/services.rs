@@ -12,10 +12,10 @@ use r2r::rcl_interfaces::srv::{
 
 use super::{Bound, Mutability, Parameters, Spec, Value};
 use crate::clock::NodeClock;
-use crate::node::StartError;
 use crate::node::base::Base;
 use crate::publisher::Publisher;
 use crate::qos;
+use crate::start_error::StartError;
 
 impl Spec {
     fn descriptor(&self) -> ParameterDescriptor {
