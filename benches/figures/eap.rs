@@ -2,7 +2,7 @@
 //! how long a stop takes while somebody floods the executor with commands.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use ecps_actuation::zone::Rule;
@@ -11,18 +11,15 @@ use ecps_actuation::{
 };
 use ecps_core::clock::Steady;
 use ecps_ros::r2r::ecps_msgs::srv::{EnableGate, ResetGate};
-use ecps_ros::r2r::geometry_msgs::msg::Twist;
+use ecps_ros::r2r::geometry_msgs::msg::{Twist, Vector3};
 use ecps_ros::r2r::std_msgs::msg::Bool;
 use ecps_ros::{Node, Publisher, qos};
 use ecps_testing::{Process, Ros};
 
 use crate::peers;
-use crate::support::{self, Flights, STRAGGLERS, Sample, Section, WARM_UP};
+use crate::support::{self, Lane, STRAGGLERS, Sample, Section, race};
 
 const COMMANDS: usize = 3000;
-const PERIOD: Duration = Duration::from_millis(10);
-/// Commands after which gate and relay change places within the period.
-const ROUND: usize = 100;
 const DECISIONS: u64 = 20_000;
 const ZONES: usize = 50;
 const POINTS: usize = 1000;
@@ -38,59 +35,26 @@ pub(crate) fn stage(ros: &Ros) -> Vec<Process> {
     ]
 }
 
-struct Lane {
-    input: Publisher<Twist>,
-    flights: Arc<Mutex<Flights>>,
-}
-
-impl Lane {
-    fn new(node: &mut Node<()>, namespace: &str) -> Lane {
-        let flights = support::flights();
-        let arrivals = Arc::clone(&flights);
-        node.subscribe(&format!("/{namespace}/cmd_vel"), qos::reliable(100), move |(), twist: Twist| {
-            arrivals.lock().unwrap().arrive(twist.linear.x.to_bits(), Instant::now());
-        })
-        .unwrap();
-        Lane { input: node.publisher(&format!("/{namespace}/cmd_vel_in"), qos::command()).unwrap(), flights }
-    }
-
-    /// A command that was altered on its way counts as lost: its speed is its name.
-    fn send(&self, number: usize) {
-        let mut twist = Twist::default();
-        twist.linear.x = support::numbered_speed(number as u64);
-        self.flights.lock().unwrap().depart(twist.linear.x.to_bits(), Instant::now());
-        self.input.publish(&twist);
-    }
-}
-
 pub(crate) fn measure() -> Section {
     let mut section = Section::begin(format!(
         "From publishing a Twist on `cmd_vel_in` to receiving it on `cmd_vel`, {COMMANDS} at 100 Hz through each, half a \
          period apart; odometry at 50 Hz goes to the executor."
     ));
     let mut node = support::node();
-    let lanes = [Lane::new(&mut node, "gate"), Lane::new(&mut node, "relay")];
+    let speed = |x| Twist { linear: Vector3 { x, ..Vector3::default() }, ..Twist::default() };
+    let lanes =
+        [("/gate/cmd_vel_in", "/gate/cmd_vel"), ("/relay/cmd_vel_in", "/relay/cmd_vel")].map(|(input, output)| {
+            Lane::new(&mut node, (input, output, qos::command()), speed, |twist: &Twist| twist.linear.x)
+        });
     support::publish_odometry(&mut node, "/gate/odom");
     support::publish_odometry(&mut node, "/flooded/odom");
     let flooded = Flooded::new(&mut node);
     let _spinning = node.spin_in_background(());
-    lanes.iter().for_each(|lane| support::wait_for_subscriber(&lane.input));
+    lanes.iter().for_each(Lane::wait_for_subscriber);
 
-    let start = Instant::now();
-    for number in 0..WARM_UP + COMMANDS {
-        if number == WARM_UP {
-            lanes.iter().for_each(|lane| drop(lane.flights.lock().unwrap().take()));
-        }
-        let swapped = number / ROUND % 2;
-        support::sleep_until(start + PERIOD * number as u32);
-        lanes[swapped].send(number);
-        support::sleep_until(start + PERIOD * number as u32 + PERIOD / 2);
-        lanes[1 - swapped].send(number);
-    }
-    std::thread::sleep(STRAGGLERS);
+    let [gate, relay] = race(&lanes, COMMANDS);
     let stops = flooded.measure();
 
-    let [gate, relay] = lanes.map(|lane| lane.flights.lock().unwrap().take());
     let (decisions, limited) = decide();
     section.row("eap_executor: gate, journal, `cmd_vel`", &gate);
     section.row("bare r2r relay", &relay);

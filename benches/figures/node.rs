@@ -3,18 +3,15 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use ecps_ros::qos;
 use ecps_ros::r2r::diagnostic_msgs::msg::DiagnosticArray;
 use ecps_ros::r2r::std_msgs::msg::Float64;
-use ecps_ros::{Node, Publisher, qos};
 use ecps_testing::{Process, Ros};
 
 use crate::peers;
-use crate::support::{self, Flights, STRAGGLERS, Sample, Section, WARM_UP};
+use crate::support::{self, Lane, Section, race};
 
 const MESSAGES: usize = 3000;
-const PERIOD: Duration = Duration::from_millis(10);
-/// Messages after which the two change places within the period.
-const ROUND: usize = 100;
 /// For as long the idle node is looked at.
 const IDLE: usize = 20;
 
@@ -27,29 +24,6 @@ pub(crate) fn stage(ros: &Ros) -> Vec<Process> {
         ),
         peers::start(ros, &["relay-number", "/bare/input", "/bare/output"]),
     ]
-}
-
-struct Lane {
-    input: Publisher<Float64>,
-    flights: Arc<Mutex<Flights>>,
-}
-
-impl Lane {
-    fn new(node: &mut Node<()>, namespace: &str) -> Lane {
-        let flights = support::flights();
-        let arrivals = Arc::clone(&flights);
-        node.subscribe(&format!("/{namespace}/output"), qos::default(), move |(), number: Float64| {
-            arrivals.lock().unwrap().arrive(number.data.to_bits(), Instant::now());
-        })
-        .unwrap();
-        Lane { input: node.publisher(&format!("/{namespace}/input"), qos::default()).unwrap(), flights }
-    }
-
-    fn send(&self, number: usize) {
-        let message = Float64 { data: support::numbered_speed(number as u64) };
-        self.flights.lock().unwrap().depart(message.data.to_bits(), Instant::now());
-        self.input.publish(&message);
-    }
 }
 
 pub(crate) fn measure() -> Section {
@@ -73,9 +47,11 @@ pub(crate) fn measure() -> Section {
         }
     })
     .unwrap();
-    let lanes = [Lane::new(&mut node, "managed"), Lane::new(&mut node, "bare")];
+    let lanes = [("/managed/input", "/managed/output"), ("/bare/input", "/bare/output")].map(|(input, output)| {
+        Lane::new(&mut node, (input, output, qos::default()), |data| Float64 { data }, |number: &Float64| number.data)
+    });
     let _spinning = node.spin_in_background(());
-    lanes.iter().for_each(|lane| support::wait_for_subscriber(&lane.input));
+    lanes.iter().for_each(Lane::wait_for_subscriber);
 
     let until = Instant::now() + Duration::from_secs(3 * IDLE as u64);
     while costs.lock().unwrap().0.len() < IDLE {
@@ -85,20 +61,7 @@ pub(crate) fn measure() -> Section {
     let (mut processor, memory) = costs.lock().unwrap().clone();
     processor.sort_by(f64::total_cmp);
 
-    let start = Instant::now();
-    for number in 0..WARM_UP + MESSAGES {
-        if number == WARM_UP {
-            lanes.iter().for_each(|lane| drop(lane.flights.lock().unwrap().take()));
-        }
-        let swapped = number / ROUND % 2;
-        support::sleep_until(start + PERIOD * number as u32);
-        lanes[swapped].send(number);
-        support::sleep_until(start + PERIOD * number as u32 + PERIOD / 2);
-        lanes[1 - swapped].send(number);
-    }
-    std::thread::sleep(STRAGGLERS);
-
-    let [managed, bare]: [Sample; 2] = lanes.map(|lane| lane.flights.lock().unwrap().take());
+    let [managed, bare] = race(&lanes, MESSAGES);
     section.row("managed node: callback, publisher", &managed);
     section.row("bare r2r relay", &bare);
     section.goal("p50 to the relay's", managed.p50() / bare.p50(), 1.2, " ×");

@@ -1,6 +1,7 @@
 //! What the benches share.
 
 mod flights;
+mod lanes;
 mod results;
 mod sample;
 mod scans;
@@ -14,6 +15,7 @@ use ecps_ros::r2r::nav_msgs::msg::Odometry;
 use ecps_ros::{Args, Message, Node, Publisher, qos};
 
 pub(crate) use flights::Flights;
+pub(crate) use lanes::{Lane, race};
 pub(crate) use results::Section;
 pub(crate) use sample::Sample;
 pub(crate) use scans::Scans;
