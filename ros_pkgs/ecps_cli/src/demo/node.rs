@@ -83,11 +83,6 @@ pub(super) fn scan_from_cdr(cdr: &[u8]) -> Result<LaserScan, String> {
     LaserScan::from_serialized_bytes(cdr).map_err(|e| e.to_string())
 }
 
-/// A scan as a bag holds it.
-pub(super) fn scan_to_cdr(scan: &LaserScan) -> Result<Vec<u8>, String> {
-    scan.to_serialized_bytes().map_err(|e| e.to_string())
-}
-
 /// A pose in a message, on the floor.
 pub(super) fn planar(pose: &ecps_ros::r2r::geometry_msgs::msg::Pose) -> Isometry2<f64> {
     let q = nalgebra::Quaternion::new(pose.orientation.w, pose.orientation.x, pose.orientation.y, pose.orientation.z);

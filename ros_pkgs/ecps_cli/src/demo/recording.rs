@@ -1,4 +1,4 @@
-//! A real robot's recording through perception and memory: every scan restored byte for byte, places remembered,
+//! A real robot's recording through perception and memory: every scan restored bit for bit, places remembered,
 //! revisits recognised and each confirmed or refuted by matching the two scans.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use ecps_perception::node::SensorRos;
 use ecps_perception::scan_match::{ScanPoints, Thresholds, match_scans};
 use nalgebra::Isometry2;
 
-use super::node::{LaserScan, MemoryHit, MemoryRecord, Peer, QueryMemory, Sample, planar, scan_from_cdr, scan_to_cdr};
+use super::node::{LaserScan, MemoryHit, MemoryRecord, Peer, QueryMemory, Sample, planar, scan_from_cdr};
 use super::office::{fact, stage};
 use super::{DemoError, claim, measured, progress, stack};
 use crate::bag::Bag;
@@ -44,7 +44,7 @@ const CANDIDATES: u32 = 5;
 /// What came of playing the recording, by the scans' stamps.
 struct Played {
     began: Instant,
-    sent: BTreeMap<i64, Vec<u8>>,
+    sent: BTreeMap<i64, LaserScan>,
     restored: BTreeMap<i64, LaserScan>,
     memories: BTreeMap<i64, MemoryRecord>,
     /// Memories that the memory keeps, and that the bridge published.
@@ -122,13 +122,23 @@ fn stamp(scan: &LaserScan) -> Stamp {
     ecps_ros::stamp(&scan.header.stamp)
 }
 
-/// Whether a scan serializes to the same bytes as the recorded one, past the CDR header.
-fn same_bytes(scan: &LaserScan, recorded: &[u8]) -> bool {
-    scan_to_cdr(scan).is_ok_and(|bytes| match (bytes.get(4..), recorded.get(4..)) {
-        // The writers pad the end differently.
-        (Some(ours), Some(theirs)) => ours.starts_with(theirs) || theirs.starts_with(ours),
-        _ => false,
-    })
+/// Whether two scans agree bit for bit in all that they hold, NaN included. Their serialized forms would not do: CDR's
+/// padding is whatever lay in the writer's buffer.
+fn same_bits(one: &LaserScan, other: &LaserScan) -> bool {
+    fn bits(scan: &LaserScan) -> impl Iterator<Item = u32> {
+        let numbers = [
+            scan.angle_min,
+            scan.angle_max,
+            scan.angle_increment,
+            scan.time_increment,
+            scan.scan_time,
+            scan.range_min,
+            scan.range_max,
+        ];
+        numbers.into_iter().chain(scan.ranges.iter().chain(&scan.intensities).copied()).map(f32::to_bits)
+    }
+    let sizes = |scan: &LaserScan| (scan.ranges.len(), scan.intensities.len());
+    one.header == other.header && sizes(one) == sizes(other) && bits(one).eq(bits(other))
 }
 
 /// Plays the bag, and waits until all of it has arrived.
@@ -146,7 +156,7 @@ fn play(bag: &Path, player: &Player, peer: &Peer) -> Result<Played, DemoError> {
             let scan = scan_from_cdr(&message.cdr)
                 .map_err(|e| DemoError::Missing(format!("{}: a scan cannot be read: {e}", bag.display())))?;
             last = stamp(&scan).0;
-            sent.insert(last, message.cdr);
+            sent.insert(last, scan);
             let behind = (before + sent.len()).saturating_sub(UNDER_WAY);
             peer.wait_for("restored scans", PATIENCE, |heard| (heard.restored.len() >= behind).then_some(()))?;
             if sent.len() % 500 == 0 {
@@ -224,7 +234,8 @@ fn is_same_place(reference: &ecps_perception::sensor::LaserScan, query: &ecps_pe
 fn report(played: &Played, revisits: &Revisits, peer: &Peer) -> Report {
     let heard = peer.heard();
     let total = played.sent.len();
-    let same = |(stamp, cdr): &(&i64, &Vec<u8>)| played.restored.get(stamp).is_some_and(|scan| same_bytes(scan, cdr));
+    let same =
+        |(stamp, sent): &(&i64, &LaserScan)| played.restored.get(stamp).is_some_and(|scan| same_bits(scan, sent));
     let identical = played.sent.iter().filter(same).count();
     let remembered = played.sent.keys().filter(|stamp| played.memories.contains_key(stamp)).count();
     let (kept, published) = (played.kept, played.published);
@@ -238,12 +249,7 @@ fn report(played: &Played, revisits: &Revisits, peer: &Peer) -> Report {
     let p99 = |samples: &[Sample]| stage("", None, samples).quantile_ms(0.99);
     let budget = |kind: MessageKind| kind.budget(Profile::Standard).latency.as_secs_f64() * 1e3;
     let claims = vec![
-        claim(
-            "Scans restored byte for byte",
-            format!("{identical} of {total}"),
-            "all",
-            identical == total && total > 0,
-        ),
+        claim("Scans restored bit for bit", format!("{identical} of {total}"), "all", identical == total && total > 0),
         claim("Scans remembered", format!("{remembered} of {total}"), "all", remembered == total),
         claim("Memories kept", format!("{kept}"), format!("all {published} published"), kept == published),
         claim(
