@@ -116,6 +116,12 @@ impl Process {
         found
     }
 
+    /// Whether standard error has at least `count` lines with `text` within `limit`.
+    pub fn prints(&self, text: &str, count: usize, limit: Duration) -> bool {
+        let enough = |lines: &[String]| lines.iter().filter(|line| line.contains(text)).count() >= count;
+        enough(&self.stderr.wait(limit, |lines, ended| ended || enough(lines)).0)
+    }
+
     /// Lines of standard error so far.
     pub fn stderr(&self) -> Vec<String> {
         self.stderr.wait(Duration::ZERO, |_, _| true).0
