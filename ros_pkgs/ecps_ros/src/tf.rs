@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ecps_core::check::CheckError;
 use ecps_core::clock::Stamp;
 use nalgebra::{Isometry3, Quaternion, Translation3, UnitQuaternion};
-use r2r::geometry_msgs::msg::{Pose, Transform, TransformStamped};
+use r2r::geometry_msgs::msg::{Transform, TransformStamped};
 use r2r::tf2_msgs::msg::TFMessage;
 
 pub use buffer::{Buffer, TransformError};
@@ -26,14 +26,6 @@ pub fn isometry(transform: &Transform) -> Result<Isometry3<f64>, CheckError> {
     let (t, r) = (&transform.translation, &transform.rotation);
     let rotation = UnitQuaternion::from_quaternion(Quaternion::new(r.w, r.x, r.y, r.z));
     Ok(Isometry3::from_parts(Translation3::new(t.x, t.y, t.z), rotation))
-}
-
-/// A message's pose.
-pub fn pose(pose: &Pose) -> Result<Isometry3<f64>, CheckError> {
-    pose.validate("pose")?;
-    let (p, q) = (&pose.position, &pose.orientation);
-    let rotation = UnitQuaternion::from_quaternion(Quaternion::new(q.w, q.x, q.y, q.z));
-    Ok(Isometry3::from_parts(Translation3::new(p.x, p.y, p.z), rotation))
 }
 
 /// Publishes transforms that change, on `/tf`. Clones share the publisher.
