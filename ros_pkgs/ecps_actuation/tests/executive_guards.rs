@@ -5,8 +5,8 @@ mod support;
 
 use ecps_actuation::zone::Rule;
 use ecps_actuation::{
-    ErrorCode, GateConfig, GoalId, Limits, Mode, Progress, Reason, Repeat, ResetError, ResetOutcome, Scan,
-    SetLimitsError, Source, StopCause, Velocity, VelocityCommand, Verdict, Zone,
+    ErrorCode, GateConfig, GoalId, Limits, Mode, PolicyError, Progress, Reason, Repeat, ResetError, ResetOutcome, Scan,
+    Source, StopCause, Velocity, VelocityCommand, Verdict, Zone,
 };
 use std::time::Duration;
 
@@ -116,7 +116,7 @@ fn limits_stay_within_the_parameters_and_change_only_when_recorded() {
     assert_eq!(shared.events(), []);
     shared.0.borrow_mut().journal_full = true;
     let low = Limits { max_linear_speed: 0.5, ..CEILING };
-    assert!(matches!(executive.set_limits(PLANNER, low, at(0)), Err(SetLimitsError::Journal(_))));
+    assert!(matches!(executive.set_limits(PLANNER, low, at(0)), Err(PolicyError::Journal(_))));
     assert_eq!((executive.snapshot(at(0)).limits, executive.mode()), (CEILING, Mode::Stopped));
 }
 
