@@ -65,8 +65,8 @@ pub(super) fn zones(request: &SetZones::Request) -> Result<ZoneSet, ZoneError> {
     check::at_most("zones", request.zones.len(), ZONES, "entries")?;
     let zone = |zone: &ZoneMessage| {
         let rule = match zone.rule {
-            ZoneMessage::STAY_INSIDE => Rule::StayInside,
-            ZoneMessage::KEEP_OUT => Rule::KeepOut,
+            0 => Rule::StayInside,
+            1 => Rule::KeepOut,
             other => return Err(ZoneError::UnknownRule(other)),
         };
         check::at_most("corners", zone.corners.len(), CORNERS, "entries")?;

@@ -9,6 +9,10 @@ use crate::gate::Gate;
 use crate::motion::Limits;
 use crate::zone::{Rule, ZoneSet};
 
+/// Of `visualization_msgs/Marker`: its actions and types.
+const DELETE_ALL: i32 = 3;
+const LINE_STRIP: i32 = 4;
+const TEXT_VIEW_FACING: i32 = 9;
 /// Width of a line, metres.
 const WIDTH: f64 = 0.04;
 /// Height of letters, metres.
@@ -38,7 +42,7 @@ impl Markers {
         }
         self.shown = Some((*gate.limits(), gate.added().clone(), base_frame.to_owned()));
         // What was shown before may have had more of them.
-        let mut markers = vec![Marker { action: i32::from(Marker::DELETEALL), ..Marker::default() }];
+        let mut markers = vec![Marker { action: DELETE_ALL, ..Marker::default() }];
         for (zone, id) in gate.zones().zip(0..) {
             let (r, g) = match zone.rule() {
                 Rule::StayInside => (0.1, 0.7),
@@ -63,11 +67,11 @@ fn circle(radius: f64) -> Vec<[f64; 2]> {
     (0..CORNERS).map(|i| [radius * angle(i).cos(), radius * angle(i).sin()]).collect()
 }
 
-fn marker(name: &str, id: i32, frame: &str, type_: u8, (r, g): (f32, f32)) -> Marker {
+fn marker(name: &str, id: i32, frame: &str, type_: i32, (r, g): (f32, f32)) -> Marker {
     let mut marker = Marker {
         ns: name.to_owned(),
         id,
-        type_: type_.into(),
+        type_,
         color: ColorRGBA { r, g, b: 0.1, a: 1.0 },
         frame_locked: true,
         ..Marker::default()
@@ -78,7 +82,7 @@ fn marker(name: &str, id: i32, frame: &str, type_: u8, (r, g): (f32, f32)) -> Ma
 }
 
 fn outline(name: &str, id: i32, frame: &str, corners: &[[f64; 2]], color: (f32, f32)) -> Marker {
-    let mut marker = marker(name, id, frame, Marker::LINE_STRIP, color);
+    let mut marker = marker(name, id, frame, LINE_STRIP, color);
     let closed = corners.iter().chain(corners.first());
     marker.points = closed.map(|[x, y]| Point { x: *x, y: *y, z: 0.0 }).collect();
     marker.scale.x = WIDTH;
@@ -86,7 +90,7 @@ fn outline(name: &str, id: i32, frame: &str, corners: &[[f64; 2]], color: (f32, 
 }
 
 fn text(limits: &Limits, frame: &str) -> Marker {
-    let mut marker = marker("limits", 0, frame, Marker::TEXT_VIEW_FACING, (0.1, 0.1));
+    let mut marker = marker("limits", 0, frame, TEXT_VIEW_FACING, (0.1, 0.1));
     marker.text = format!(
         "{} m/s, {} m/s²\n{} rad/s, {} rad/s²",
         limits.max_linear_speed,
