@@ -671,6 +671,7 @@ fn a_stop_overtakes_ten_thousand_queued_actions_and_a_stalled_disk() {
         executive.submit(PLANNER, &navigate(&id.to_string(), 1.0, 0.0), at(20)).unwrap();
     }
     assert_eq!(executive.submit(PLANNER, &navigate("x", 1.0, 0.0), at(20)).unwrap_err().code, ErrorCode::QueueFull);
+    assert_eq!(executive.feedback(at(20)).len(), 64, "telling all of them would leave no time for anything else");
     executive.on_velocity(&twist(0.1, 0.0), at(100));
     shared.events();
     executive.stop(StopCause::Requested, "operator", at(110));
