@@ -73,6 +73,6 @@ macro_rules! kinds {
 }
 
 kinds!(
-    1 Motion, 2 Action, 3 Outcome, 4 Stop, 5 Reset, 6 LimitsChanged, 7 Refusals, 8 Fault, 9 Arming, 10 ZonesChanged,
+    1 Motion, 2 Action, 3 Outcome, 4 Stop, 5 Reset, 6 LimitsChanged, 7 Refusals, 8 Fault, 9 Arming, 11 ZonesChanged,
     16 Checkpoint, 17 Dropout, 18 Retired, 19 Source, 20 Imported, 21 Simulation
 );
