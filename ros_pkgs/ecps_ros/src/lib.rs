@@ -63,6 +63,7 @@ mod start_error;
 mod stream;
 mod subscription;
 pub mod tf;
+mod transport;
 mod validate;
 
 pub use action::{
@@ -85,6 +86,7 @@ pub use service::Reply;
 pub use start_error::StartError;
 pub use stream::{Liveliness, Missed, Queue, Received, Stream, StreamCounters, StreamMeter};
 pub use subscription::Subscription;
+pub use transport::leave_shared_memory;
 pub use validate::{FRAME_ID_BYTES, Validate, finite};
 
 /// ROS 2 itself; the node files alone use it.

@@ -1,5 +1,5 @@
 //! The executor, in one process with a node that harms it when it is told to.
-#![allow(clippy::panic, reason = "a node for tests, that panics when it is told to")]
+#![allow(clippy::panic, clippy::expect_used, reason = "a node for tests, that panics when it is told to")]
 
 use ecps_actuation::node::Executor;
 use ecps_ros::r2r::std_msgs::msg::String as Text;
@@ -26,5 +26,6 @@ impl Managed for Saboteur {
 }
 
 fn main() -> std::process::ExitCode {
+    ecps_ros::leave_shared_memory().expect("the program starts again");
     Process::new().node::<Executor>().node::<Saboteur>().run()
 }
