@@ -19,7 +19,8 @@ fn what_was_asked_applied_and_refused_is_shown_at_the_rate_asked_for() {
     let speed = |x: f64| Some(PlanarVelocity { x, y: 0.0, yaw: 0.0 });
     // Four metres straight on, in eight seconds; one command too fast in each.
     for n in 0..400u64 {
-        let mut motion = Motion { source: "cmd_vel_in".into(), raw: speed(0.5), applied: speed(0.5), ..Motion::default() };
+        let mut motion =
+            Motion { source: "cmd_vel_in".into(), raw: speed(0.5), applied: speed(0.5), ..Motion::default() };
         motion.set_verdict(Verdict::Admitted);
         journal.append(&at(n * 20), &motion).unwrap();
         if n % 50 == 10 {

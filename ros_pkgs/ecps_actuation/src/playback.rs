@@ -107,7 +107,7 @@ impl Playback {
         let due = self.due(session, steady);
         self.advance(due.saturating_sub(self.time));
         (self.time, self.last, self.sequence) = (due, Some((session, steady)), sequence);
-        let mut event = |what, text: String| Some(Event { pose: self.pose, what, text });
+        let event = |what, text: String| Some(Event { pose: self.pose, what, text });
         match entry {
             Entry::Motion(motion) => self.motion(motion),
             Entry::Refusals(more) => {

@@ -11,7 +11,9 @@ use ecps_ros::r2r::geometry_msgs::msg::{Pose, PoseStamped, Twist, TwistStamped};
 use ecps_ros::r2r::nav_msgs::msg::Path;
 use ecps_ros::r2r::std_msgs::msg::{ColorRGBA, Header};
 use ecps_ros::r2r::visualization_msgs::msg::{Marker, MarkerArray};
-use ecps_ros::{Health, Managed, Node, NodeClock, ParameterError, Parameters, Publisher, Report, Spec, StartError, qos};
+use ecps_ros::{
+    Health, Managed, Node, NodeClock, ParameterError, Parameters, Publisher, Report, Spec, StartError, qos,
+};
 
 use crate::motion::Velocity;
 use crate::playback::{Event, Mode, Playback, What};
@@ -61,7 +63,11 @@ impl Managed for Replay {
 
     fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
         for spec in [
-            Spec::string("journal", "", "Folder of the journal that is told again, or one segment; empty: nothing is told."),
+            Spec::string(
+                "journal",
+                "",
+                "Folder of the journal that is told again, or one segment; empty: nothing is told.",
+            ),
             Spec::string("journal_payload_key", "", "Key that its payloads are encrypted with; empty: they are not."),
             Spec::double("rate", 1.0, "How many times as fast as it happened.").range(0.01, 1000.0),
             Spec::string("frame", "replay", "Frame of all that is published; the live robot's would mix the two."),

@@ -71,7 +71,8 @@ impl Table {
         file.read_exact(&mut tail)?;
         let Some((count, rest)) = tail.split_first_chunk::<4>() else { return Ok(None) };
         let entries = u64::from(u32::from_le_bytes(*count)) * ENTRY;
-        let Some(begin) = at.checked_sub(entries + TABLE_HEAD).filter(|_| rest.strip_prefix(&[0]) == Some(&SEEKABLE_MAGIC))
+        let Some(begin) =
+            at.checked_sub(entries + TABLE_HEAD).filter(|_| rest.strip_prefix(&[0]) == Some(&SEEKABLE_MAGIC))
         else {
             return Ok(None);
         };

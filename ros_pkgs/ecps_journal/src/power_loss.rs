@@ -10,8 +10,8 @@ use ecps_core::clock::Stamp;
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::Rng;
 
-use crate::record::{Entry, Stop};
 use crate::packed::pack;
+use crate::record::{Entry, Stop};
 use crate::storage::{SegmentFile, Storage, Unwritten, packed_path, segment_path};
 use crate::writer::End;
 use crate::{Compression, Durable, Identity, Journal, Moment, Options, Reader, SoftwareSigner, audit};

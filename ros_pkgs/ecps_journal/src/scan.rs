@@ -224,9 +224,8 @@ pub struct Segment<R> {
 impl<R: Read> Segment<R> {
     /// Reads the superblock.
     pub fn open(input: R) -> io::Result<Result<Segment<R>, Flaw>> {
-        Segment::begin(input).or_else(|error| {
-            packing(error).map(|reason| Err(Flaw::Damaged { index: 0, offset: 0, reason }))
-        })
+        Segment::begin(input)
+            .or_else(|error| packing(error).map(|reason| Err(Flaw::Damaged { index: 0, offset: 0, reason })))
     }
 
     fn begin(input: R) -> io::Result<Result<Segment<R>, Flaw>> {

@@ -41,7 +41,9 @@ impl Query {
 /// The footer at the end of a segment; none where it was not closed, or its end cannot be read.
 fn footer(file: &mut Input) -> std::io::Result<Option<Footer>> {
     match try_footer(file) {
-        Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+        Err(error)
+            if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+        {
             Ok(None)
         }
         found => found,

@@ -67,9 +67,8 @@ fn found(folder: &Path, query: &Query) -> (Vec<Record>, u64) {
 fn files(folder: &Path) -> Vec<(String, u64)> {
     let listed = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     // One that is gone was just compressed.
-    let sized = listed.filter_map(|entry| {
-        Some((entry.file_name().into_string().unwrap(), entry.metadata().ok()?.len()))
-    });
+    let sized =
+        listed.filter_map(|entry| Some((entry.file_name().into_string().unwrap(), entry.metadata().ok()?.len())));
     let mut listed: Vec<_> = sized.filter(|(name, _)| name != "lock").collect();
     listed.sort();
     listed
@@ -104,7 +103,8 @@ fn a_compressed_journal_is_the_same_journal() {
         let (records, verdict) = read(folder.path(), keys.clone());
         assert_eq!((&records, &verdict), (&read(plain.path(), keys).0, &Verdict::Clean));
         assert!(records.iter().enumerate().all(|(n, record)| record.header.sequence == n as u64 + 1));
-        let (ours, theirs) = [folder.path(), plain.path()].map(|f| audit(f, &Expectations::default(), 2).unwrap()).into();
+        let (ours, theirs) =
+            [folder.path(), plain.path()].map(|f| audit(f, &Expectations::default(), 2).unwrap()).into();
         assert_eq!((ours.exit_code(), &ours.end, &ours.authenticity), (0, &theirs.end, &theirs.authenticity));
 
         let sum = |folder: &Path| files(folder).iter().map(|(_, size)| *size).sum::<u64>() as f64;
@@ -195,7 +195,13 @@ fn what_a_compressed_segment_claims_is_not_believed() {
     for bytes in [table(u32::MAX), table(0), table(1), window] {
         std::fs::write(&path, bytes).unwrap();
         assert_eq!(audit(&path, &Expectations::default(), 1).unwrap().exit_code(), 1);
-        assert!(find(&path, Query { from: Some(Stamp(5)), ..Query::default() }, Vec::new()).unwrap().read().unwrap().is_none());
+        assert!(
+            find(&path, Query { from: Some(Stamp(5)), ..Query::default() }, Vec::new())
+                .unwrap()
+                .read()
+                .unwrap()
+                .is_none()
+        );
     }
     // A terabyte of zeros in a few bytes costs no memory, and is no journal.
     let zeros = zstd::bulk::compress(&vec![0; 100 << 20], 3).unwrap();
