@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use ecps_core::clock::{RosClock as _, Steady, SteadyClock as _, SystemSteady};
+use ecps_journal::record::is_housekeeping;
 use ecps_journal::{PayloadKey, Reader, Record};
 use ecps_ros::r2r::ecps_msgs::msg::GateState;
 use ecps_ros::r2r::geometry_msgs::msg::{Pose, PoseStamped, Twist, TwistStamped};
@@ -142,7 +143,12 @@ impl Replay {
 
     fn read(&mut self) -> Option<([u8; 16], Record)> {
         let reader = self.reader.as_mut().filter(|_| !self.ended)?;
-        match reader.read() {
+        let mut read = reader.read();
+        // What the journal says of itself did not happen to the robot.
+        while matches!(&read, Ok(Some(record)) if is_housekeeping(record.header.kind)) {
+            read = reader.read();
+        }
+        match read {
             Ok(Some(record)) => {
                 self.records += 1;
                 Some((reader.superblock().map(|head| head.identity.session).unwrap_or_default(), record))

@@ -305,6 +305,10 @@ impl Writer {
             index: Builder::default(),
         });
         (self.end.segment, self.end.digest) = (segment, superblock);
+        // Before the first record of a run, the journal's own are of this time, and so are their checkpoints.
+        if self.last == Moment::default() {
+            self.last.wall = created;
+        }
         Ok(())
     }
 
