@@ -76,17 +76,20 @@ fn nothing_that_was_seen_or_answered_is_missing_after_kills() {
     let list = |name: &str| told[name].as_array().unwrap();
 
     let recorded = read(&journal, &key);
+    // In order, since motion is recorded before it is published; a topic may lose one on the way to the peer.
     let mut applied = recorded.applied.iter();
     for command in list("seen") {
-        let [x, yaw] = [0, 1].map(|axis| command[axis].as_f64().unwrap());
-        let same = |applied: &PlanarVelocity| (applied.x, applied.yaw) == (x, yaw);
-        assert!(applied.any(same), "({x} m/s, {yaw} rad/s) was driven without a record");
+        let [x, yaw] = [0, 1].map(|axis| command[axis].as_u64().unwrap());
+        let same = |applied: &PlanarVelocity| (applied.x.to_bits(), applied.yaw.to_bits()) == (x, yaw);
+        let (speed, turn) = (f64::from_bits(x), f64::from_bits(yaw));
+        assert!(applied.any(same), "({speed} m/s, {turn} rad/s) was driven without a record");
     }
     for goal in list("goals") {
         assert!(recorded.goals.contains(goal.as_str().unwrap()), "{goal} was accepted and is lost");
     }
     for speed in list("limits") {
-        assert!(recorded.speeds.contains(&speed.as_f64().unwrap().to_bits()), "a limit of {speed} was set and is lost");
+        let speed = speed.as_u64().unwrap();
+        assert!(recorded.speeds.contains(&speed), "a limit of {} was set and is lost", f64::from_bits(speed));
     }
     let counts = ["seen", "goals", "limits"].map(|name| list(name).len());
     println!("{kills} kills: of commands seen, goals accepted, limits set {counts:?}, each has its record");

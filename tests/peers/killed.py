@@ -2,6 +2,7 @@
 come out after a silence; told to end, prints what it saw on `cmd_vel` and what it was answered as one line of JSON."""
 
 import json
+import struct
 import sys
 import threading
 import time
@@ -19,6 +20,11 @@ from peer import RELIABLE, run
 SILENCE = 0.3
 # An executor that has not answered by then was killed.
 PATIENCE = 0.5
+
+
+def bits(number):
+    """The 64 bits of a double: not every reader of JSON gets the last one right."""
+    return int.from_bytes(struct.pack("<d", number), "little")
 
 
 class Asking:
@@ -53,7 +59,7 @@ def scenario(peer):
         if now - told["last"] > SILENCE:
             print("moving", flush=True)
         told["last"] = now
-        seen.append([command.linear.x, command.angular.z])
+        seen.append([bits(command.linear.x), bits(command.angular.z)])
 
     def set_limits(number):
         speed = 0.5 + number % 29_000 * 1e-5
@@ -66,7 +72,7 @@ def scenario(peer):
             max_angular_acceleration=4.0,
             max_angular_jerk=80.0,
         )
-        return limits.call_async(request), speed
+        return limits.call_async(request), bits(speed)
 
     def send_goal(number):
         action = EapAction(spec="eap/0.1", id=f"goal {number}", kind=EapAction.KIND_NAVIGATE)
