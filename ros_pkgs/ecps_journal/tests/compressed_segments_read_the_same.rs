@@ -32,7 +32,7 @@ fn write(folder: &Path, count: u64, payload_key: Option<PayloadKey>) {
         let speed = Some(PlanarVelocity { x: (n as f64 / 50.0).sin(), y: 0.0, yaw: (n as f64 / 90.0).cos() });
         let mut motion = Motion { source: "cmd_vel_in".into(), raw: speed, applied: speed, ..Motion::default() };
         motion.stamp_ns = Some(n as i64 * 20_000_000);
-        let trace = if n % 10 == 0 { [(n / 10 % 251) as u8; 16] } else { [0; 16] };
+        let trace = if n.is_multiple_of(10) { [(n / 10 % 251) as u8; 16] } else { [0; 16] };
         let moment = Moment { wall: Stamp(n as i64 * 20_000_000), trace, ..Moment::default() };
         journal.append_relaxed(&moment, &motion).unwrap();
     }

@@ -21,7 +21,7 @@ fn appending_allocates_nothing_once_a_segment_is_begun() {
         let mut append = |from: u64, to: u64| {
             for n in from..to {
                 let moment = Moment { wall: Stamp(n as i64), trace: [n as u8; 16], ..Moment::default() };
-                if n % 2 == 0 {
+                if n.is_multiple_of(2) {
                     journal.append(&moment, &motion).unwrap();
                 } else {
                     journal.append_relaxed(&moment, &motion).unwrap();
