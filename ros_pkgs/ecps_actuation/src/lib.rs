@@ -22,6 +22,7 @@
 //! | [`executive`] | all of it together, as one state machine |
 //! | [`heartbeat`] | what executor and supervisor tell each other |
 //! | [`link`] | the connection between them, and who may be which |
+//! | [`playback`] | a journal told again, for people to look at |
 //! | [`guardian`] | the executor's side of it |
 //! | [`supervision`] | what the supervisor concludes |
 //! | [`supervise`] | the supervisor at work |
@@ -44,8 +45,11 @@ pub mod motion;
 pub mod node;
 pub mod obstacle;
 pub mod plan;
+pub mod playback;
 pub mod queue;
 pub mod reason;
+#[cfg(feature = "node")]
+pub mod replay_node;
 mod shape;
 pub mod source;
 pub mod state;

@@ -235,7 +235,7 @@ fn open_journal(parameters: &Parameters, namespace: &str) -> Result<Journal, Sta
     };
     let signer = SoftwareSigner::load_or_generate(&identity.robot, &key).map_err(StartError::layer)?;
     tracing::info!("journal {} is signed by {}", folder.display(), signer.verifier());
-    let options = Options { signer: Some(Box::new(signer)), ..Options::default() };
+    let options = Options { signer: Some(Box::new(signer)), ..parameters::journal(parameters)? };
     let (journal, recovered) =
         Journal::open_with(&folder, identity, SystemRos.now(), options).map_err(StartError::layer)?;
     tracing::info!("it goes on after record {}: {}", recovered.sequence, recovered.verdict);

@@ -8,7 +8,7 @@ use std::process::Command;
 use ecps_core::clock::Stamp;
 use ecps_core::wire::proto::Eap;
 use ecps_journal::record::{Action, Motion, Outcome, PlanarVelocity, Verdict};
-use ecps_journal::{Direction, Identity, Journal, Moment, Options, PayloadKey, Signer, SoftwareSigner};
+use ecps_journal::{Compression, Direction, Identity, Journal, Moment, Options, PayloadKey, Signer, SoftwareSigner};
 use prost::Message as _;
 
 /// Runs `eaplog`; exit code, standard output, standard error.
@@ -297,4 +297,51 @@ fn the_report_is_one_page_with_verdicts_timeline_refusals_and_gaps() {
     }
     assert_eq!(html.matches("<td>after record").count(), 7);
     assert_eq!(eaplog!["report", journal, "--html", page].0, 1, "a page is not overwritten");
+}
+
+#[test]
+fn every_command_takes_a_compressed_journal_for_what_it_holds() {
+    let home = tempfile::tempdir().unwrap();
+    let (journal, plain) = (home.path().join("journal"), home.path().join("plain"));
+    write(&journal, signed);
+    std::fs::create_dir(&plain).unwrap();
+    let name = |n: u64| format!("{n:06}.eaplog");
+    for n in [1, 2] {
+        std::fs::copy(journal.join(name(n)), plain.join(name(n))).unwrap();
+    }
+    // The next run compresses what it finds.
+    let identity = Identity { robot: "r1".into(), session: [7; 16], boot: [2; 16] };
+    let options = Options { compression: Compression::Zstd, ..signed() };
+    let (next, _) = Journal::open_with(&journal, identity, Stamp(1), options).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while [1, 2].iter().any(|n| journal.join(name(*n)).exists()) {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    drop(next);
+    std::fs::copy(journal.join(name(3)), plain.join(name(3))).unwrap();
+
+    for command in [&["info"][..], &["validate", "--key", &verifier()], &["list"], &["list", "--kind", "motion"]] {
+        let on = |folder: &Path| eaplog(command.iter().map(OsStr::new).chain([folder.as_os_str()]));
+        let (ours, theirs) = (on(&journal), on(&plain));
+        assert_eq!((ours.0, ours.1.replace("journal", "plain")), (0, theirs.1), "{command:?}: {}", ours.2);
+    }
+    let converted = |folder: &Path, name: &str| {
+        let file = home.path().join(name);
+        assert_eq!(eaplog!["convert", folder, file].0, 0);
+        std::fs::read(file).unwrap()
+    };
+    assert_eq!(converted(&journal, "ours.jsonl"), converted(&plain, "theirs.jsonl"));
+    assert_eq!(eaplog!["diff", journal, plain].0, 0);
+    let (saved, one) = (home.path().join("saved"), journal.join("000001.eaplog.zst"));
+    assert_eq!(eaplog!["recover", journal, saved].0, 0);
+    assert_eq!(contents(&saved), contents(&plain));
+    assert_eq!(eaplog!["info", one].0, 0);
+
+    // Cut in its one frame, it is torn, and what is whole elsewhere is there.
+    let bytes = std::fs::read(&one).unwrap();
+    std::fs::write(&one, &bytes[..bytes.len() / 2]).unwrap();
+    assert_eq!(eaplog!["validate", journal].0, 4, "the chain does not go on from a segment that is cut");
+    assert_eq!(eaplog!["list", journal].1.lines().count(), 4, "those of the second run");
+    assert_eq!(eaplog!["recover", journal, home.path().join("again")].0, 3);
 }

@@ -12,12 +12,13 @@ struct Scratch {
     world: World,
 }
 
-const EXECUTABLES: [&str; 7] = [
+const EXECUTABLES: [&str; 8] = [
     "p/talker",
     "p/listener",
     "ecps_perception/ltp_bridge",
     "ecps_memory/mep_server",
     "ecps_actuation/eap_executor",
+    "ecps_actuation/eap_replay",
     "ecps_actuation/eap_supervisor",
     "ecps_sim/ecps_sim",
 ];
@@ -315,6 +316,10 @@ fn the_shipped_stack_is_this_plan() {
         let in_stack = stack("/r3", "standard", "false", "info", None)[number].clone();
         assert_eq!(alone, [in_stack.replace("require_supervisor:=true", "require_supervisor:=false")]);
     }
+    let replay = "r3/eap_replay: lib/ecps_actuation/eap_replay --ros-args --log-level info -r __node:=eap_replay -r __ns:=/r3 \
+                  --params-file share/ecps/config/eap_replay.yaml -p journal:=/j -p rate:=2.0 -p use_sim_time:=false";
+    let arguments = ["namespace:=r3", "journal:=/j", "rate:=2.0"];
+    assert_eq!(plan("eap_replay.launch.xml", &arguments), [replay]);
     assert_eq!(plan("sim.launch.xml", &[]), [sim("ecps_sim")]);
     let error = scratch.plan(&shipped("demo.launch.xml"), &["use_sim_time:=false"]).unwrap_err();
     assert_eq!(

@@ -96,6 +96,9 @@ pub enum FormatError {
     /// A footer that is no protobuf message, or does not end as it must.
     #[error("the footer cannot be read: {0}")]
     Footer(&'static str),
+    /// A compressed segment that does not uncompress.
+    #[error("the compressed segment cannot be read: {0}")]
+    Packing(String),
     /// Something after the footer.
     #[error("there are bytes after the footer, which ends a segment")]
     AfterFooter,

@@ -31,7 +31,8 @@ pub(crate) struct Builder {
 
 impl Default for Builder {
     fn default() -> Builder {
-        let (marks, traces) = (Vec::with_capacity(1024), Vec::with_capacity(1024));
+        // At once, so that none is allocated while records are appended.
+        let (marks, traces) = (Vec::with_capacity(MARKS), Vec::with_capacity(TRACES));
         Builder { spacing: SPACING, due: 0, marks, walls: None, counts: BTreeMap::new(), traces, complete: true }
     }
 }

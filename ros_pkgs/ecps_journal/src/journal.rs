@@ -38,6 +38,19 @@ pub struct Options {
     pub checkpoint_period: Duration,
     /// Encrypts payloads.
     pub payload_key: Option<PayloadKey>,
+    /// What becomes of segments that nothing is appended to any more.
+    pub compression: Compression,
+}
+
+/// What becomes of segments that nothing is appended to any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// They stay as they are.
+    #[default]
+    None,
+    /// Each is compressed as a whole, in the background, and is gone only once its compressed bytes were read back and are on
+    /// disk. What is being written never is: it must survive the end of the process at any byte.
+    Zstd,
 }
 
 impl Default for Options {
@@ -49,6 +62,7 @@ impl Default for Options {
             checkpoint_records: 1024,
             checkpoint_period: Duration::from_secs(1),
             payload_key: None,
+            compression: Compression::None,
         }
     }
 }
@@ -150,20 +164,31 @@ impl Journal {
         options: Options,
         now: Option<Stamp>,
     ) -> std::io::Result<Journal> {
-        let Options { segment_bytes, retain_bytes, signer, checkpoint_records, checkpoint_period, payload_key } =
-            options;
+        let Options {
+            segment_bytes,
+            retain_bytes,
+            signer,
+            checkpoint_records,
+            checkpoint_period,
+            payload_key,
+            compression,
+        } = options;
         let verifier = signer.as_ref().map(|signer| signer.verifier().to_string()).unwrap_or_default();
         let style = Style { identity, segment_bytes, payload_key, verifier };
-        let syncer = Syncer::start(end.sequence)?;
+        let (syncer, first) = (Syncer::start(end.sequence)?, end.segment + 1);
         let mut writer = Writer::new(Arc::clone(&storage), style, end);
         if let Some(now) = now {
             writer.begin_segment(now)?;
         }
-        let desk = Arc::new(Desk::new(syncer, writer, Pace { checkpoint_records, checkpoint_period, retain_bytes }));
+        let desk = Arc::new(Desk::new(
+            syncer,
+            writer,
+            Pace { checkpoint_records, checkpoint_period, retain_bytes, compression },
+        ));
         let theirs = Arc::clone(&desk);
         let notary = std::thread::Builder::new()
             .name("journal-notary".into())
-            .spawn(move || theirs.work(storage.as_ref(), signer.as_deref()))?;
+            .spawn(move || theirs.work(storage.as_ref(), signer.as_deref(), first))?;
         Ok(Journal { desk, notary: Some(notary) })
     }
 
@@ -275,6 +300,10 @@ mod tests {
         }
 
         fn remove(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn pack(&self, _: u64) -> io::Result<()> {
             Ok(())
         }
     }

@@ -15,6 +15,7 @@ use thiserror::Error;
 pub use header::{Header, HeaderError};
 
 use crate::format::MAGIC;
+use crate::packed::MAGIC as PACKED_MAGIC;
 
 /// Longest record that is read, bytes: an action has at most 256 KiB.
 pub const RECORD_BYTES: usize = 1 << 19;
@@ -187,7 +188,7 @@ impl LegacyReader {
         let size = file.metadata()?.len();
         let mut start = Vec::new();
         (&mut file).take(MAGIC.len() as u64).read_to_end(&mut start)?;
-        if start == MAGIC {
+        if start == MAGIC || start.starts_with(&PACKED_MAGIC) {
             return Err(LegacyError::NotLegacy);
         }
         let length = start.first_chunk().map_or(u64::MAX, |length| u32::from_le_bytes(*length).into());

@@ -13,6 +13,7 @@
 //! | [`storage`] | the folder, its lock and its files |
 //! | [`tree`], [`note`], [`sign`] | the tree of RFC 6962, checkpoints over it, and who signs them |
 //! | [`cipher`] | encryption of payloads |
+//! | [`input`] | the bytes of a segment, also of a compressed one |
 //! | [`scan`] | reading one segment |
 //! | [`reader`] | reading a whole journal in order |
 //! | [`seek`] | finding records by time, kind and trace |
@@ -43,11 +44,13 @@ pub mod audit;
 pub mod cipher;
 pub mod format;
 mod index;
+pub mod input;
 pub mod journal;
 pub mod legacy;
 pub mod migrate;
 mod notary;
 pub mod note;
+mod packed;
 #[cfg(test)]
 mod power_loss;
 pub mod reader;
@@ -64,7 +67,7 @@ mod writer;
 pub use audit::{Audit, Expectations, audit};
 pub use cipher::PayloadKey;
 pub use format::{Direction, Identity, Moment};
-pub use journal::{Journal, OpenError, Options, Recovered};
+pub use journal::{Compression, Journal, OpenError, Options, Recovered};
 pub use reader::{ReadError, Reader, Report, Verdict, verify};
 pub use scan::Record;
 pub use sign::{Signer, SoftwareSigner};

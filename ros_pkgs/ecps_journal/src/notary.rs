@@ -1,12 +1,14 @@
 //! The journal's second thread beside the one that syncs: it signs checkpoints, closes segments with their index, writes
 //! out what was not urgent, and removes what retention no longer keeps. Whoever appends waits for none of it.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prost::Message as _;
 
 use crate::format::{Footer, Moment, digest};
+use crate::journal::Compression;
 use crate::note::Checkpoint;
 use crate::record::{Payload, Retired};
 use crate::sign::{Signer, note};
@@ -23,6 +25,7 @@ pub(crate) struct Pace {
     pub(crate) checkpoint_records: u64,
     pub(crate) checkpoint_period: Duration,
     pub(crate) retain_bytes: Option<u64>,
+    pub(crate) compression: Compression,
 }
 
 /// What waits for the notary.
@@ -110,15 +113,22 @@ impl Desk {
         self.wake.notify_one();
     }
 
-    /// The notary's work, until [`Desk::close`].
-    pub(crate) fn work(&self, storage: &dyn Storage, signer: Option<&dyn Signer>) {
+    /// The notary's work, until [`Desk::close`]. `first` is the number of the first segment of this run.
+    pub(crate) fn work(&self, storage: &dyn Storage, signer: Option<&dyn Signer>, first: u64) {
         self.retain(storage);
+        let compresses = self.pace.compression == Compression::Zstd;
+        let mut to_pack: VecDeque<u64> = match storage.list() {
+            Ok(listed) if compresses => listed.into_iter().map(|(number, _)| number).filter(|n| *n < first).collect(),
+            _ => VecDeque::new(),
+        };
         let mut duties = lock(&self.duties);
         loop {
-            let idle = |d: &mut Duties| !d.unsettled && !d.closing && d.sealings.is_empty();
+            let packing = !to_pack.is_empty();
+            let idle = |d: &mut Duties| !packing && !d.unsettled && !d.closing && d.sealings.is_empty();
             duties = self.wake.wait_while(duties, idle).unwrap_or_else(PoisonError::into_inner);
+            let period = if packing { Duration::ZERO } else { self.pace.checkpoint_period };
             let calm = |d: &mut Duties| !d.many && !d.closing && d.sealings.is_empty();
-            let waited = self.wake.wait_timeout_while(duties, self.pace.checkpoint_period, calm);
+            let waited = self.wake.wait_timeout_while(duties, period, calm);
             duties = waited.unwrap_or_else(PoisonError::into_inner).0;
             let (sealings, closing) = (std::mem::take(&mut duties.sealings), duties.closing);
             // Sealing alone leaves the period to run anew, which delays a checkpoint by at most that.
@@ -129,6 +139,7 @@ impl Desk {
             drop(duties);
             let rotated = !sealings.is_empty();
             for sealing in sealings {
+                to_pack.extend(compresses.then_some(sealing.segment));
                 self.seal(sealing, signer);
             }
             if rotated {
@@ -139,6 +150,11 @@ impl Desk {
             }
             if settling {
                 self.settle(signer);
+            }
+            // One at a time, so that a checkpoint waits for no more than that. What cannot be compressed stays as it is, and
+            // is tried again by the next run, which also does the last segment of this one.
+            if let Some(number) = to_pack.pop_front() {
+                let _ = storage.pack(number);
             }
             duties = lock(&self.duties);
         }

@@ -10,10 +10,11 @@ use ecps_core::clock::Stamp;
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::Rng;
 
+use crate::packed::pack;
 use crate::record::{Entry, Stop};
-use crate::storage::{SegmentFile, Storage, Unwritten, segment_path};
+use crate::storage::{SegmentFile, Storage, Unwritten, packed_path, segment_path};
 use crate::writer::End;
-use crate::{Durable, Identity, Journal, Moment, Options, Reader, SoftwareSigner, audit};
+use crate::{Compression, Durable, Identity, Journal, Moment, Options, Reader, SoftwareSigner, audit};
 
 const PAGE: usize = 512;
 
@@ -43,6 +44,10 @@ impl Storage for Disk {
     }
 
     fn remove(&self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn pack(&self, _: u64) -> io::Result<()> {
         Ok(())
     }
 }
@@ -83,6 +88,27 @@ fn left(file: &File, dice: &mut Pcg64) -> Option<Vec<u8>> {
     Some(left)
 }
 
+/// What a loss of power leaves of a segment that was being compressed: itself, and none or some or all of its compressed
+/// bytes; or those alone, under a name that they got only once they were on disk.
+fn pack_in_part(folder: &Path, number: u64, bytes: &[u8], dice: &mut Pcg64) {
+    let (plain, packed) = (segment_path(folder, number), packed_path(folder, number));
+    let mut compressed = Vec::new();
+    pack(&mut &bytes[..], &mut compressed).unwrap();
+    match below(dice, 4) {
+        0 => std::fs::write(packed, compressed).unwrap(),
+        1 => {
+            std::fs::write(packed, compressed).unwrap();
+            std::fs::write(plain, bytes).unwrap();
+        }
+        2 => {
+            compressed.truncate(below(dice, compressed.len() + 1));
+            std::fs::write(packed.with_extension("part"), compressed).unwrap();
+            std::fs::write(plain, bytes).unwrap();
+        }
+        _ => std::fs::write(plain, bytes).unwrap(),
+    }
+}
+
 fn details(folder: &Path) -> Vec<String> {
     let mut reader = Reader::open(folder).unwrap();
     let mut found = Vec::new();
@@ -103,6 +129,7 @@ fn case(seed: u64) {
         checkpoint_records: 8,
         checkpoint_period: Duration::from_millis(1),
         segment_bytes,
+        compression: if seed.is_multiple_of(2) { Compression::Zstd } else { Compression::None },
         ..Options::default()
     };
     let storage: Arc<dyn Storage> = Arc::new(disk.clone());
@@ -133,8 +160,14 @@ fn case(seed: u64) {
 
     let folder = tempfile::tempdir().unwrap();
     for (index, file) in files.iter().enumerate() {
+        let number = index as u64 + 1;
         if let Some(left) = left(file, &mut dice) {
-            std::fs::write(segment_path(folder.path(), index as u64 + 1), left).unwrap();
+            // What may be compressed was closed, and on disk.
+            if left == file.bytes && file.synced == Some(left.len()) && left.ends_with(b"EAPLEND\n") {
+                pack_in_part(folder.path(), number, &left, &mut dice);
+            } else {
+                std::fs::write(segment_path(folder.path(), number), left).unwrap();
+            }
         }
     }
     let before = if files.is_empty() || std::fs::read_dir(folder.path()).unwrap().next().is_none() {

@@ -1,12 +1,12 @@
 //! Reading a whole journal, over all of its segments, and the verdict on it.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use crate::cipher::PayloadKey;
 use crate::format::{Digest, Superblock};
+use crate::input::Input;
 use crate::scan::{ChainError, Flaw, Record, Segment, Step};
 use crate::storage::segments;
 use crate::tree::Tree;
@@ -138,8 +138,8 @@ pub fn segment_paths(path: &Path) -> Result<Vec<PathBuf>, ReadError> {
 }
 
 /// Opens a segment's file.
-pub(crate) fn open(path: &Path) -> Result<Result<Segment<File>, Flaw>, ReadError> {
-    File::open(path).and_then(Segment::open).map_err(|source| ReadError::Io { path: path.to_owned(), source })
+pub(crate) fn open(path: &Path) -> Result<Result<Segment<Input>, Flaw>, ReadError> {
+    Input::open(path).and_then(Segment::open).map_err(|source| ReadError::Io { path: path.to_owned(), source })
 }
 
 /// A journal being read, in order.
@@ -149,7 +149,7 @@ pub struct Reader {
     ahead: std::vec::IntoIter<Listed>,
     segments: usize,
     /// The segment being read, and its file.
-    current: Option<(PathBuf, Segment<File>)>,
+    current: Option<(PathBuf, Segment<Input>)>,
     end: Option<End>,
     records: u64,
     verdict: Verdict,

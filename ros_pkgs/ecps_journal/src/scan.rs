@@ -190,6 +190,14 @@ pub enum RawStep<'a> {
     Flaw(Flaw),
 }
 
+/// What is wrong with a compressed segment; other errors stay.
+fn packing(error: io::Error) -> io::Result<FormatError> {
+    match error.kind() {
+        io::ErrorKind::InvalidData => Ok(FormatError::Packing(error.to_string())),
+        _ => Err(error),
+    }
+}
+
 /// A segment being read.
 #[derive(Debug)]
 pub struct Segment<R> {
@@ -216,6 +224,11 @@ pub struct Segment<R> {
 impl<R: Read> Segment<R> {
     /// Reads the superblock.
     pub fn open(input: R) -> io::Result<Result<Segment<R>, Flaw>> {
+        Segment::begin(input)
+            .or_else(|error| packing(error).map(|reason| Err(Flaw::Damaged { index: 0, offset: 0, reason })))
+    }
+
+    fn begin(input: R) -> io::Result<Result<Segment<R>, Flaw>> {
         let mut window = Window::new(input);
         let damaged = |reason| Ok(Err(Flaw::Damaged { index: 0, offset: 0, reason }));
         let torn = Ok(Err(Flaw::Torn { offset: 0 }));
@@ -335,7 +348,8 @@ impl<R: Read> Segment<R> {
             return Ok(RawStep::End);
         }
         self.window.pass(std::mem::take(&mut self.pending));
-        match self.step()? {
+        let stepped = self.step().or_else(|error| Ok::<_, io::Error>(Err(self.unpacked(error)?)))?;
+        match stepped {
             Ok(Some(header)) => {
                 let (index, offset) = (self.index - 1, self.offset - header.length as u64);
                 let bytes = self.window.bytes().get(..header.length).unwrap_or_default();
@@ -403,6 +417,11 @@ impl<R: Read> Segment<R> {
         self.recent.push_back(self.digest);
         self.pending = header.length;
         Ok(Ok(Some(header)))
+    }
+
+    /// Bytes that cannot be uncompressed are damage.
+    fn unpacked(&self, error: io::Error) -> io::Result<Flaw> {
+        packing(error).map(|reason| Flaw::Damaged { index: self.index, offset: self.offset, reason })
     }
 
     /// Goes on with the record at `offset`, of the sequence given, if it is known. What is in between is not checked.

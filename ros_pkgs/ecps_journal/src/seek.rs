@@ -2,8 +2,7 @@
 //!
 //! What is passed over is not checked; [`crate::audit()`] checks.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use ecps_core::clock::Stamp;
@@ -11,6 +10,7 @@ use ecps_core::clock::Stamp;
 use crate::cipher::PayloadKey;
 use crate::format::{FOOTER_TAIL, Footer, Superblock};
 use crate::index::trace_hash;
+use crate::input::Input;
 use crate::reader::{Listed, ReadError, Verdict, list, note, open};
 use crate::scan::{Record, Segment, Step};
 
@@ -38,8 +38,19 @@ impl Query {
     }
 }
 
-/// The footer at the end of a file; none where the segment was not closed or the footer is damaged.
-fn footer(file: &mut File) -> std::io::Result<Option<Footer>> {
+/// The footer at the end of a segment; none where it was not closed, or its end cannot be read.
+fn footer(file: &mut Input) -> std::io::Result<Option<Footer>> {
+    match try_footer(file) {
+        Err(error)
+            if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+        {
+            Ok(None)
+        }
+        found => found,
+    }
+}
+
+fn try_footer(file: &mut Input) -> std::io::Result<Option<Footer>> {
     let size = file.seek(SeekFrom::End(0))?;
     let mut tail = [0; FOOTER_TAIL];
     if size < tail.len() as u64 {
@@ -61,7 +72,7 @@ pub struct Matches {
     query: Query,
     keys: Vec<PayloadKey>,
     ahead: std::vec::IntoIter<Listed>,
-    current: Option<(PathBuf, Segment<File>)>,
+    current: Option<(PathBuf, Segment<Input>)>,
     /// Offsets in the current segment where alone something can be; none: everywhere.
     only_at: Option<std::vec::IntoIter<u64>>,
     verdict: Verdict,
@@ -110,7 +121,7 @@ impl Matches {
     fn begin(&mut self, (named, path): Listed) -> Result<(), ReadError> {
         let failed = |source| ReadError::Io { path: path.clone(), source };
         let index =
-            File::open(&path).and_then(|mut file| footer(&mut file)).map_err(failed)?.map(|footer| footer.index);
+            Input::open(&path).and_then(|mut file| footer(&mut file)).map_err(failed)?.map(|footer| footer.index);
         let mut segment = match open(&path)? {
             Ok(segment) => segment.with_keys(&self.keys),
             Err(flaw) => {

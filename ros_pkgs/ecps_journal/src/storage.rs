@@ -1,7 +1,7 @@
 //! The folder of a journal: its lock, and its segments as files. Behind a trait, so that tests can let a disk fail.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
+
+use crate::input::Input;
+use crate::packed::pack;
+use crate::window::fill_up;
 
 /// Most segments that one journal may have.
 pub const SEGMENTS: usize = 1_000_000;
@@ -23,6 +27,9 @@ pub trait Storage: Send + Sync {
     fn list(&self) -> io::Result<Vec<(u64, u64)>>;
     /// Removes segment `number`.
     fn remove(&self, number: u64) -> io::Result<()>;
+    /// Compresses segment `number`, which nothing is appended to any more, unless it is so already. On failure, as after a
+    /// loss of power, it is there as it was.
+    fn pack(&self, number: u64) -> io::Result<()>;
 }
 
 /// A segment being written.
@@ -81,13 +88,21 @@ pub(crate) fn segment_path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:06}.eaplog"))
 }
 
-/// Numbers and paths of a folder's segments, ascending. Other files are passed over.
+/// Path of segment `number` once it is compressed.
+pub(crate) fn packed_path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:06}.eaplog.zst"))
+}
+
+/// Numbers and paths of a folder's segments, ascending. Other files are passed over, and so is a compressed segment where
+/// it is also there as it was: the work was cut short.
 pub(crate) fn segments(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let stem = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.strip_suffix(".eaplog"));
-        let Some(number) = stem.and_then(|s| s.parse().ok()).filter(|&n| segment_path(folder, n) == path) else {
+        let name = path.file_name().and_then(|n| n.to_str()).map(|n| n.strip_suffix(".zst").unwrap_or(n));
+        let stem = name.and_then(|n| n.strip_suffix(".eaplog"));
+        let named = |&n: &u64| segment_path(folder, n) == path || packed_path(folder, n) == path;
+        let Some(number) = stem.and_then(|s| s.parse().ok()).filter(named) else {
             continue;
         };
         if found.len() >= SEGMENTS {
@@ -96,6 +111,7 @@ pub(crate) fn segments(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
         found.push((number, path));
     }
     found.sort_unstable();
+    found.dedup_by_key(|(number, _)| *number);
     Ok(found)
 }
 
@@ -110,7 +126,28 @@ impl Storage for Folder {
     }
 
     fn remove(&self, number: u64) -> io::Result<()> {
-        std::fs::remove_file(segment_path(&self.path, number))
+        let absent = |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) };
+        // In this order, so that what is left by a loss of power in between is whole.
+        std::fs::remove_file(packed_path(&self.path, number)).or_else(absent)?;
+        std::fs::remove_file(segment_path(&self.path, number)).or_else(absent)
+    }
+
+    fn pack(&self, number: u64) -> io::Result<()> {
+        let plain = segment_path(&self.path, number);
+        if !plain.exists() {
+            return Ok(());
+        }
+        let packed = packed_path(&self.path, number);
+        let part = packed.with_extension("part");
+        let made = make_packed(&plain, &part).and_then(|()| {
+            std::fs::rename(&part, &packed)?;
+            File::open(&self.path)?.sync_all()
+        });
+        if made.is_err() {
+            // What cannot be removed is overwritten the next time.
+            let _ = std::fs::remove_file(&part);
+        }
+        made.and_then(|()| std::fs::remove_file(&plain))
     }
 }
 
@@ -136,6 +173,29 @@ impl Storage for SingleFile {
 
     fn remove(&self, number: u64) -> io::Result<()> {
         Err(io::Error::other(format!("segment {number} is the only one")))
+    }
+
+    fn pack(&self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Compresses a segment to a new file, reads that back, and brings it to the disk.
+fn make_packed(plain: &Path, part: &Path) -> io::Result<()> {
+    let target = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(part)?;
+    let mut output = BufWriter::new(target);
+    pack(&mut File::open(plain)?, &mut output)?;
+    output.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    let (mut one, mut other) = (File::open(plain)?, Input::open(part)?);
+    let [mut ours, mut theirs] = [(); 2].map(|()| vec![0; 1 << 16]);
+    loop {
+        let size = fill_up(&mut one, &mut ours)?;
+        if fill_up(&mut other, &mut theirs)? != size || ours.get(..size) != theirs.get(..size) {
+            return Err(io::Error::other(format!("{} is not what was compressed", part.display())));
+        }
+        if size == 0 {
+            return Ok(());
+        }
     }
 }
 

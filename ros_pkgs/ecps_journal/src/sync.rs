@@ -1,6 +1,7 @@
 //! Bringing records to the disk in the background, so that who appends a motion record never waits for the disk.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -76,6 +77,8 @@ struct State {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
+    /// Whether a segment may have to be abandoned, so that who appends need not lock to learn that none has.
+    failed: AtomicBool,
     work: Condvar,
     done: Condvar,
 }
@@ -172,7 +175,11 @@ impl Syncer {
 
     /// The failure after which the present segment must not be used, once.
     pub(crate) fn take_failure(&self) -> Option<Lost> {
+        if !self.shared.failed.load(Ordering::Acquire) {
+            return None;
+        }
         let mut state = self.shared.lock();
+        self.shared.failed.store(false, Ordering::Release);
         state.abandoned.take()?;
         state.lost.clone()
     }
@@ -228,6 +235,7 @@ fn run(shared: &Shared) {
                 state.synced = last;
                 state.failing = true;
                 state.abandoned = Some(file);
+                shared.failed.store(true, Ordering::Release);
             }
         }
         shared.done.notify_all();

@@ -305,6 +305,10 @@ impl Writer {
             index: Builder::default(),
         });
         (self.end.segment, self.end.digest) = (segment, superblock);
+        // Before the first record of a run, the journal's own are of this time, and so are their checkpoints.
+        if self.last == Moment::default() {
+            self.last.wall = created;
+        }
         Ok(())
     }
 
@@ -365,7 +369,10 @@ impl Writer {
             let tag = key.seal(&open.superblock, sequence, &header, payload)?;
             self.bytes.extend(tag);
         }
-        let sum = crc32c::crc32c(self.bytes.get(start..).unwrap_or_default());
+        // Its own checksum is that of all before it; only the rest is left to do.
+        let (_, head_sum) = header.split_last_chunk().unwrap_or((&[], &[0; 4]));
+        let rest = self.bytes.get(start + HEADER_BYTES - head_sum.len()..).unwrap_or_default();
+        let sum = crc32c::crc32c_append(u32::from_le_bytes(*head_sum), rest);
         self.bytes.extend(sum.to_le_bytes());
         let digest = record_digest(self.bytes.get(start..).unwrap_or_default());
         self.staged.push(Staged { end: self.bytes.len(), kind: P::KIND, moment: *moment, digest });

@@ -1,6 +1,7 @@
 //! The executor's parameters, and the configuration they make.
 
 use ecps_core::budget::SAFETY_TIMEOUT;
+use ecps_journal::{Compression, Options, PayloadKey};
 use ecps_ros::{ParameterError, Parameters, Spec, StartError, realtime};
 
 use crate::Config;
@@ -28,6 +29,16 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
             "journal_key",
             "",
             "Key that signs the journal; empty: <journal>.key. Made with mode 0600 where it is missing.",
+        ),
+        Spec::double("journal_retain", 0.0, "Size of the journal above which its oldest segments go; 0: all is kept.")
+            .unit("MiB")
+            .range(0.0, 1e7),
+        Spec::string("journal_compression", "none", "Compression of segments that are full or of an earlier run.")
+            .choices(&["none", "zstd"]),
+        Spec::string(
+            "journal_payload_key",
+            "",
+            "Key that encrypts what records hold, a file of mode 0600 as `eaplog keys` makes it; empty: none.",
         ),
         Spec::string("odom_frame", "odom", "Frame of odometry, targets and workspace."),
         Spec::bool(
@@ -182,6 +193,24 @@ pub(super) fn config(parameters: &Parameters) -> Result<Config, StartError> {
         state_lifetime: std::time::Duration::from_secs(5),
         heartbeat_timeout,
         queue_capacity: parameters.size("queue_capacity")?,
+    })
+}
+
+/// How the journal is kept; who signs it is another matter.
+pub(super) fn journal(parameters: &Parameters) -> Result<Options, StartError> {
+    let retained = parameters.double("journal_retain")? * f64::from(1 << 20);
+    let payload_key = match parameters.string("journal_payload_key")? {
+        none if none.is_empty() => None,
+        path => Some(PayloadKey::load(path.as_ref()).map_err(StartError::layer)?),
+    };
+    Ok(Options {
+        retain_bytes: (retained > 0.0).then_some(retained as u64),
+        compression: match parameters.string("journal_compression")?.as_str() {
+            "zstd" => Compression::Zstd,
+            _ => Compression::None,
+        },
+        payload_key,
+        ..Options::default()
     })
 }
 

@@ -1,12 +1,12 @@
 //! `eaplog recover`: what is whole, byte for byte, and what stands behind damage, for somebody to look at.
 
-use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use ecps_journal::format::{HEADER_BYTES, Header, OVERHEAD_BYTES, PAYLOAD_BYTES, payload_of};
+use ecps_journal::input::Input;
 use ecps_journal::record::{SCHEMA, is_housekeeping};
 use ecps_journal::scan::{Flaw, RawStep};
 use serde_json::{Value, json};
@@ -48,16 +48,17 @@ pub(super) fn run(options: &Recover) -> Outcome {
                         RawStep::Flaw(flaw) => break Some(flaw),
                     }
                 };
-                if flaw.is_none() {
-                    end = std::fs::metadata(&path).map_err(EaplogError::file(&path))?.len();
+                if let Some(footer) = segment.footer().filter(|_| flaw.is_none()) {
+                    end += footer.bytes.len() as u64;
                 }
                 (records, end, flaw, segment.superblock().encryption_key.is_some())
             }
         };
         whole += records;
-        let name = path.file_name().unwrap_or_default();
+        // A compressed segment is copied as what it holds.
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         if end > 0 {
-            copy(&path, &target.join(name), end)?;
+            copy(&path, &target.join(name.strip_suffix(".zst").unwrap_or(&name)), end)?;
         }
         let Some(flaw) = flaw else { continue };
         flaws += 1;
@@ -93,26 +94,36 @@ fn describe(flaw: &Flaw) -> String {
 }
 
 fn copy(source: &Path, target: &Path, size: u64) -> Result<(), EaplogError> {
-    let mut from = File::open(source).map_err(EaplogError::file(source))?.take(size);
+    let mut from = Input::open(source).map_err(EaplogError::file(source))?.take(size);
     let mut to = new_file(target)?;
     let failed = EaplogError::file(target);
     std::io::copy(&mut from, &mut to).map_err(&failed)?;
     to.into_inner().map_err(|error| failed(error.into_error()))?.sync_all().map_err(&failed)
 }
 
+/// Damage in a compressed segment ends what can be looked through.
+fn uncompressible(error: std::io::Error) -> std::io::Result<u64> {
+    if error.kind() == std::io::ErrorKind::InvalidData { Ok(0) } else { Err(error) }
+}
+
 /// Looks byte by byte for records after `start` whose checksums are right. Nothing vouches for their place.
 fn behind(path: &Path, start: u64, encrypted: bool, out: &mut impl std::io::Write) -> Result<u64, EaplogError> {
     const LARGEST: usize = OVERHEAD_BYTES + PAYLOAD_BYTES;
     let failed = EaplogError::file(path);
-    let mut file = File::open(path).map_err(&failed)?;
-    file.seek(SeekFrom::Start(start)).map_err(&failed)?;
+    let mut file = Input::open(path).map_err(&failed)?;
+    file.seek(SeekFrom::Start(start)).or_else(uncompressible).map_err(&failed)?;
     let messages = Messages::new(SCHEMA);
     let (mut buffer, mut at, mut base, mut found) = (Vec::new(), 0usize, start, 0u64);
     loop {
         if buffer.len() - at < LARGEST {
             buffer.drain(..at);
             base += std::mem::take(&mut at) as u64;
-            (&mut file).take(2 * LARGEST as u64).read_to_end(&mut buffer).map_err(&failed)?;
+            (&mut file)
+                .take(2 * LARGEST as u64)
+                .read_to_end(&mut buffer)
+                .map(|read| read as u64)
+                .or_else(uncompressible)
+                .map_err(&failed)?;
         }
         let rest = buffer.get(at..).unwrap_or_default();
         let Some(head) = rest.first_chunk::<HEADER_BYTES>() else { return Ok(found) };

@@ -6,6 +6,7 @@ use prost::Message as _;
 
 use super::verdicts::Vouched;
 use crate::format::{Digest, Superblock, digest};
+use crate::input::Input;
 use crate::note::{Checkpoint, Note, VerifierKey};
 use crate::reader::{End, ReadError, open};
 use crate::record::{self, Payload};
@@ -129,7 +130,7 @@ pub(super) fn examine(path: &Path, examiner: &Examiner<'_>) -> Result<Examined, 
 }
 
 /// Checks a note's signature and that it is over the records that are there.
-fn check(note: &Note, keys: &[VerifierKey], segment: &mut Segment<std::fs::File>) -> Result<Vouched, String> {
+fn check(note: &Note, keys: &[VerifierKey], segment: &mut Segment<Input>) -> Result<Vouched, String> {
     let mut reason = String::from("the segment names no key that could check its checkpoints");
     let mut verified = None;
     for key in keys {
