@@ -6,9 +6,13 @@
 
 mod acknowledger;
 pub(crate) mod actuator;
+mod cloud;
 mod convert;
+mod errands;
 mod goals;
+pub(crate) mod joints;
 mod markers;
+mod navigator;
 mod parameters;
 mod requests;
 mod stops;
@@ -65,6 +69,7 @@ pub struct Executor {
     base_frame: String,
     transforms: Transforms,
     guardian: Option<Guardian>,
+    runner: errands::Runner,
     /// What somebody asked of the gate before the supervisor watched.
     enable_when_guarded: bool,
     /// Entries of `/diagnostics` that are in error and that stop the robot.
@@ -142,7 +147,12 @@ fn configure(node: &mut Node<Executor>) -> Result<Executor, StartError> {
     let guarded = node.parameters().bool("require_supervisor")?;
     let guardian = guarded.then(|| Guardian::new(place, config.heartbeat_timeout));
     let markers = markers::publish(node, &config)?;
-    let executive = Executive::new(config, journal, actuator, now(&clock)).map_err(StartError::layer)?;
+    let too_late = config.heartbeat_timeout;
+    let runner = errands::Runner::new(node, &frame)?;
+    let mut executive = Executive::new(config, journal, actuator, now(&clock)).map_err(StartError::layer)?;
+    if let Some(made) = joints::made(node.parameters())? {
+        made.listen(node, too_late, |config, actuators, gripper| executive.attach(config, actuators, gripper))?;
+    }
 
     for source in node.parameters().strings("sources")? {
         let (topic, name) = (source.clone(), source);
@@ -185,6 +195,7 @@ fn configure(node: &mut Node<Executor>) -> Result<Executor, StartError> {
         base_frame: String::new(),
         transforms,
         guardian,
+        runner,
         enable_when_guarded: false,
         in_error: BTreeSet::new(),
         complaint: String::new(),
@@ -306,6 +317,7 @@ impl Executor {
     fn tick(&mut self) {
         self.executive.tick(now(&self.clock));
         self.watch_supervisor();
+        self.run_errands();
         self.settle();
     }
 

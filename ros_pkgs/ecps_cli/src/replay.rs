@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ecps_actuation::drive::DriveConfig;
+use ecps_actuation::errand::Errands;
 use ecps_actuation::motion::LIMIT_RANGE;
 use ecps_actuation::{
     Actuator, ActuatorError, ArmError, Config, ConfigError, ErrorCode, Executive, Finished, GateConfig, GoalId,
@@ -240,6 +241,7 @@ impl<R: Record> Replay<R> {
             state_lifetime: Duration::from_secs(5),
             heartbeat_timeout: SAFETY_TIMEOUT,
             queue_capacity: 1,
+            errands: Errands::default(),
         };
         journal.append(&Moment::default(), simulation)?;
         let at = now(&world.borrow());

@@ -3,6 +3,7 @@
 use ecps_core::budget::SAFETY_TIMEOUT;
 use ecps_ros::{ParameterError, Parameters, Spec, StartError};
 
+use super::{errands, joints};
 use crate::Config;
 use crate::drive::DriveConfig;
 use crate::gate::{ACTION_SOURCE, Base, GateConfig, StateNeed};
@@ -121,6 +122,8 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
     ] {
         parameters.declare(spec)?;
     }
+    joints::declare(parameters)?;
+    errands::declare(parameters)?;
     for source in parameters.strings("sources")? {
         let sentence = "The source with the highest is heard.";
         parameters.declare(Spec::integer(format!("{source}.priority"), 10, sentence).range(0.0, 255.0))?;
@@ -175,6 +178,7 @@ pub(super) fn config(parameters: &Parameters) -> Result<Config, StartError> {
         state_lifetime: std::time::Duration::from_secs(5),
         heartbeat_timeout,
         queue_capacity: parameters.size("queue_capacity")?,
+        errands: errands::offered(parameters)?,
     })
 }
 
