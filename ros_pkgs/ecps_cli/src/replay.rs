@@ -191,7 +191,7 @@ impl Actuator for Base {
     }
 
     fn drive(&mut self, velocity: Journaled<Velocity>) -> Result<(), ActuatorError> {
-        self.command(velocity.value())
+        self.command(*velocity.value())
     }
 
     fn halt(&mut self) -> Result<(), ActuatorError> {
