@@ -4,12 +4,13 @@ use ecps_core::check::{self, CheckError};
 use ecps_core::limits::{MAP_ENTRIES, MAP_STRING_BYTES, NAME_BYTES};
 use ecps_core::wire::proto::{self, eap};
 use ecps_core::wire::{EAP_SPEC, check_spec};
+use nalgebra::{Isometry3, Quaternion, Translation3, UnitQuaternion};
 use prost::Message as _;
 
 use crate::drive::TOLERANCE_RANGE;
 use crate::errand::{CloudCall, WorldSteps};
-use crate::joint::GripOrder;
 use crate::joint::limits::JOINT_LIMIT_RANGE;
+use crate::joint::{GripOrder, Handling, Task};
 use crate::motion::LIMIT_RANGE;
 use crate::plan::Plan;
 use crate::state::PlanarPose;
@@ -125,6 +126,13 @@ pub enum Kind {
     Cloud(CloudCall),
     /// Step the simulated world.
     Sim(WorldSteps),
+    /// Pick, place, push or pull; the target is in the frame of this name.
+    Manipulate {
+        /// Frame of the target.
+        frame: String,
+        /// What, and where.
+        task: Task,
+    },
 }
 
 impl Kind {
@@ -132,7 +140,7 @@ impl Kind {
     pub fn target(&self) -> Option<PlanarPose> {
         match self {
             Kind::SetPose { target } | Kind::Navigate { target, .. } => Some(*target),
-            Kind::Gripper { .. } | Kind::Cloud(_) | Kind::Sim(_) => None,
+            Kind::Gripper { .. } | Kind::Cloud(_) | Kind::Sim(_) | Kind::Manipulate { .. } => None,
         }
     }
 }
@@ -189,7 +197,7 @@ impl Action {
                 },
                 render: step.render_frame,
             }),
-            Some(eap::Action::Manipulate(_)) => return unsupported("the action is manipulate"),
+            Some(eap::Action::Manipulate(op)) => manipulate(op)?,
         };
         Ok(Action { id: message.id.clone(), state_sha, plan: Plan::from_meta(&message.meta)?, kind })
     }
@@ -209,6 +217,40 @@ fn gripper(op: &proto::GripperOp) -> Result<Kind, Rejection> {
     };
     let force = check::in_range("gripper.force_limit", op.force_limit.into(), 0.0, JOINT_LIMIT_RANGE.1)?;
     Ok(Kind::Gripper { order, force: (force > 0.0).then_some(force) })
+}
+
+fn manipulate(op: &proto::ManipulateOp) -> Result<Kind, Rejection> {
+    use proto::manipulate_op::Type;
+    let handling = match op.r#type() {
+        Type::Pick => Handling::Pick,
+        Type::Place => Handling::Place,
+        Type::Push => Handling::Push,
+        Type::Pull => Handling::Pull,
+        Type::PickAndPlace => {
+            let text = "manipulate.type is PICK_AND_PLACE, and nothing here knows where the object is: send PICK, then PLACE";
+            return Err(Rejection::new(ErrorCode::Unsupported, text));
+        }
+        Type::Unspecified => {
+            let text = format!("manipulate.type is {}, and must be PICK 1, PLACE 2, PUSH 4 or PULL 5", op.r#type);
+            return Err(Rejection::new(ErrorCode::Invalid, text));
+        }
+    };
+    check::at_most("manipulate.object_id", op.object_id.len(), ID_BYTES, "bytes")?;
+    let Some(pose) = &op.target_pose else {
+        return Err(CheckError::Empty { field: "manipulate.target_pose".into() }.into());
+    };
+    for value in [pose.x, pose.y, pose.z] {
+        check::in_range("manipulate.target_pose.position", value, -100.0, 100.0)?;
+    }
+    let [x, y, z, w] = [pose.qx, pose.qy, pose.qz, pose.qw];
+    check::unit_quaternion("manipulate.target_pose.orientation", [x, y, z, w])?;
+    let rotation = UnitQuaternion::from_quaternion(Quaternion::new(w, x, y, z));
+    let target = Isometry3::from_parts(Translation3::new(pose.x, pose.y, pose.z), rotation);
+    let approach = check::in_range("manipulate.approach_distance", op.approach_distance.into(), 0.0, 1.0)?;
+    let force =
+        check::in_range("manipulate.force_threshold", op.force_threshold.into(), 0.0, JOINT_LIMIT_RANGE.1)?;
+    let task = Task { handling, target, approach, force: (force > 0.0).then_some(force) };
+    Ok(Kind::Manipulate { frame: pose.frame_id.clone(), task })
 }
 
 /// Names become parts of an address, so that they are letters, digits, `_`, `-` and single dots between them.

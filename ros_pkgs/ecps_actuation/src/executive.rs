@@ -10,6 +10,7 @@ mod answers;
 mod errands;
 mod goals;
 mod joints;
+mod manipulate;
 mod records;
 
 use std::collections::VecDeque;

@@ -8,6 +8,7 @@ use crate::action::{Action, ErrorCode, Kind};
 use crate::drive::{DriveConfig, Driver};
 use crate::errand::Errand;
 use crate::executive::Config;
+use crate::joint::manipulate::Manipulation;
 use crate::joint::{Grip, GripConfig};
 use crate::motion::{Limits, Request};
 use crate::state::MeasuredState;
@@ -78,6 +79,8 @@ pub(crate) enum Work {
     Drive(Driver),
     /// By the fingers; what they have left.
     Grip { grip: Grip, left: f64 },
+    /// By arm and fingers; what the joints under way have left.
+    Manipulate { manipulation: Box<Manipulation>, left: f64 },
     /// By somebody else; whether it was handed out, and metres still to go as that one says.
     Errand { errand: Errand, handed_out: bool, left: f64 },
 }
@@ -102,6 +105,9 @@ impl Goal {
                 drive(*target, DriveConfig { tolerance: *tolerance, ..config.drive })
             }
             Kind::Gripper { order, force } => Work::Grip { grip: Grip::new(*order, *force, fingers?), left: 0.0 },
+            Kind::Manipulate { task, .. } => {
+                Work::Manipulate { manipulation: Box::new(Manipulation::new(task.clone())), left: 0.0 }
+            }
             Kind::Cloud(call) => errand(Errand::Cloud(call.clone())),
             Kind::Sim(steps) => errand(Errand::Sim(*steps)),
         };
@@ -109,14 +115,14 @@ impl Goal {
         Some(Goal { id, caller, action, trace, accepted: now, stepped: None, work })
     }
 
-    /// Whether the base is its.
+    /// Whether the base is its: to drive, or to stand while the arm reaches.
     pub(crate) fn moves_base(&self) -> bool {
-        self.action.kind.target().is_some()
+        self.action.kind.target().is_some() || matches!(self.work, Work::Manipulate { .. })
     }
 
     /// Whether joints are its.
     pub(crate) fn moves_joints(&self) -> bool {
-        matches!(self.work, Work::Grip { .. })
+        matches!(self.work, Work::Grip { .. } | Work::Manipulate { .. })
     }
 
     /// What is left to do, in the unit of [`Feedback::distance_remaining`].
@@ -124,7 +130,7 @@ impl Goal {
         match (&self.work, state) {
             (Work::Drive(driver), Some(state)) => state.pose.distance(driver.target()),
             (Work::Drive(_), None) => 0.0,
-            (Work::Grip { left, .. } | Work::Errand { left, .. }, _) => *left,
+            (Work::Grip { left, .. } | Work::Manipulate { left, .. } | Work::Errand { left, .. }, _) => *left,
         }
     }
 

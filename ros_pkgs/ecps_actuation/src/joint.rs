@@ -9,21 +9,27 @@
 //! | [`gate`] | (trajectory, joints, limits, time) to admit, slow down or refuse |
 //! | [`limbs`] | the gate, what moves the joints, and how they are brought to rest |
 //! | [`grip`] | opening, closing and gripping |
+//! | [`chain`] | where an arm's tip is, and how its joints have to be for it to be somewhere |
+//! | [`manipulate`] | picking, placing, pushing and pulling |
 //!
 //! Joints that one controller moves are a *group*: an arm, a gripper. Units are radians, metres and seconds; of efforts
 //! newton metres, or newtons for a joint that slides.
 
+pub mod chain;
 pub mod gate;
 pub mod grip;
 pub mod limbs;
 pub mod limits;
+pub mod manipulate;
 pub mod measured;
 pub mod trajectory;
 pub mod urdf;
 
+pub use chain::{Chain, ChainError};
 pub use gate::{JointCommand, JointConfig, JointConfigError, JointGate, JointGroup, JointSource, JointVerdict};
 pub use grip::{Grip, GripConfig, GripOrder, GripStep};
 pub use limbs::AttachError;
 pub use limits::JointLimits;
+pub use manipulate::{Handling, Reach, Task};
 pub use measured::{JointReading, JointStateError, JointStates};
 pub use trajectory::{Trajectory, TrajectoryPoint};

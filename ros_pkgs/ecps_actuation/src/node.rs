@@ -151,7 +151,9 @@ fn configure(node: &mut Node<Executor>) -> Result<Executor, StartError> {
     let runner = errands::Runner::new(node, &frame)?;
     let mut executive = Executive::new(config, journal, actuator, now(&clock)).map_err(StartError::layer)?;
     if let Some(made) = joints::made(node.parameters())? {
-        made.listen(node, too_late, |config, actuators, gripper| executive.attach(config, actuators, gripper))?;
+        made.listen(node, too_late, |config, actuators, gripper, reach| {
+            executive.attach(config, actuators, gripper, reach)
+        })?;
     }
 
     for source in node.parameters().strings("sources")? {

@@ -99,7 +99,7 @@ fn limbs(node: &mut Node<Supervisor>, timeout: Duration) -> Result<Limbs, StartE
             let _ = supervisor.hands.limbs().measured(&joints::joint_states(&message), SystemSteady.now());
         })
     })?;
-    Limbs::new(config, actuators, None).map_err(StartError::layer)
+    Limbs::new(config, actuators, None, None).map_err(StartError::layer)
 }
 
 impl Hands for RosHands {

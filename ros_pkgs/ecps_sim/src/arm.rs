@@ -8,7 +8,7 @@ use std::time::Duration;
 use ecps_core::check::{CheckError, at_most, finite};
 use thiserror::Error;
 
-/// The robot's description, with the limits of [`JOINTS`].
+/// The robot's description, with the limits of [`JOINTS`] but for the acceleration, which it cannot tell.
 pub const URDF: &str = include_str!("../urdf/arm.urdf");
 /// Most points of a trajectory.
 pub const POINTS: usize = 4096;

@@ -80,6 +80,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
             }
             Kind::SetPose { .. } | Kind::Navigate { .. } => {}
             Kind::Gripper { force, .. } => self.check_grip(*force, now)?,
+            Kind::Manipulate { frame, task } => self.check_task(frame, task, now)?,
             Kind::Cloud(_) if !errands.cloud => {
                 return unsupported("no cloud endpoint is configured (parameter 'cloud_endpoint')");
             }
@@ -169,6 +170,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         match self.goal.as_ref().map(|goal| &goal.work) {
             Some(Work::Drive(_)) => self.drive(now),
             Some(Work::Grip { .. }) => self.step_grip(now),
+            Some(Work::Manipulate { .. }) => self.step_manipulation(now),
             Some(Work::Errand { .. }) => self.hand_out(),
             None => {}
         }

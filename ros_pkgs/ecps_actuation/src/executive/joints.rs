@@ -12,7 +12,8 @@ use crate::goal::Work;
 use crate::joint::gate::{JOINTS_KEPT, NUMBERS, POINTS};
 use crate::joint::limbs::{AttachError, Limbs};
 use crate::joint::{
-    GripConfig, GripStep, JointCommand, JointConfig, JointGate, JointStateError, JointStates, JointVerdict, Trajectory,
+    GripConfig, GripStep, JointCommand, JointConfig, JointGate, JointStateError, JointStates, JointVerdict, Reach,
+    Trajectory,
 };
 use crate::ledger::Detail;
 use crate::motion::Now;
@@ -28,8 +29,9 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         config: JointConfig,
         actuators: Vec<Box<dyn JointActuator>>,
         gripper: Option<GripConfig>,
+        reach: Option<Reach>,
     ) -> Result<(), AttachError> {
-        self.joints = Limbs::new(config, actuators, gripper)?;
+        self.joints = Limbs::new(config, actuators, gripper, reach)?;
         Ok(())
     }
 
@@ -59,7 +61,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         self.send_on(command, verdict, [0; 16], now)
     }
 
-    fn admit_joints(&self, command: &JointCommand<'_>, now: Now) -> JointVerdict {
+    pub(super) fn admit_joints(&self, command: &JointCommand<'_>, now: Now) -> JointVerdict {
         match self.joints.gate() {
             Some(gate) => gate.admit(command, self.gate.arming(), now),
             None => JointVerdict::Refuse(Refusal::UnknownSource { source_name: command.source.into() }),
@@ -67,7 +69,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
     }
 
     /// Records a trajectory and, unless it is refused, gives it to its actuator.
-    fn send_on(&mut self, command: &JointCommand<'_>, verdict: JointVerdict, trace: [u8; 16], now: Now) -> JointVerdict {
+    pub(super) fn send_on(&mut self, command: &JointCommand<'_>, verdict: JointVerdict, trace: [u8; 16], now: Now) -> JointVerdict {
         let (group, applied, reason) = match &verdict {
             JointVerdict::Admit { group } => (*group, command.trajectory.clone(), None),
             JointVerdict::Limit { group, applied, reason } => (*group, applied.clone(), Some(*reason)),
@@ -163,15 +165,19 @@ impl<R: Record, A: Actuator> Executive<R, A> {
     pub(super) fn still(&mut self, now: Now) {
         let Some(goal) = &self.goal else { return };
         let (base, fingers) = (goal.moves_base(), goal.moves_joints());
+        let arm = matches!(goal.work, Work::Manipulate { .. });
         if base {
             self.halt(now);
+        }
+        if arm {
+            return self.rest_joints(now);
         }
         if fingers && let Some(group) = self.joints.fingers().map(|fingers| fingers.group) {
             self.rest_group(group, now);
         }
     }
 
-    fn rest_group(&mut self, group: usize, now: Now) {
+    pub(super) fn rest_group(&mut self, group: usize, now: Now) {
         if let Err(error) = self.joints.rest(group, now.steady) {
             self.trip(StopCause::Actuator, &error.to_string(), now);
         }

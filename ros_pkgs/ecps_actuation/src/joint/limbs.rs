@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::gate::{JointConfig, JointConfigError, JointGate};
 use super::grip::GripConfig;
 use super::limits::JointLimits;
+use super::manipulate::Reach;
 use super::measured::{JointReading, JointStateError, JointStates};
 use super::trajectory::Trajectory;
 use crate::action::{ErrorCode, Rejection};
@@ -65,6 +66,7 @@ pub(crate) struct Limbs {
     actuators: Vec<Box<dyn JointActuator>>,
     rests: Vec<Option<Rest>>,
     fingers: Option<GripConfig>,
+    reach: Option<Reach>,
     /// The latest moment that is known, for the end.
     now: Steady,
 }
@@ -74,6 +76,7 @@ impl Limbs {
         config: JointConfig,
         actuators: Vec<Box<dyn JointActuator>>,
         gripper: Option<GripConfig>,
+        reach: Option<Reach>,
     ) -> Result<Limbs, AttachError> {
         let gate = JointGate::new(config)?;
         let groups = gate.groups();
@@ -91,11 +94,11 @@ impl Limbs {
             gripper.check(&groups.get(gripper.group).ok_or(count)?.joints)?;
         }
         let rests = vec![None; actuators.len()];
-        Ok(Limbs { gate: Some(gate), actuators, rests, fingers: gripper, now: Steady::default() })
+        Ok(Limbs { gate: Some(gate), actuators, rests, fingers: gripper, reach, now: Steady::default() })
     }
 
     pub(crate) fn none() -> Limbs {
-        Limbs { gate: None, actuators: Vec::new(), rests: Vec::new(), fingers: None, now: Steady::default() }
+        Limbs { gate: None, actuators: Vec::new(), rests: Vec::new(), fingers: None, reach: None, now: Steady::default() }
     }
 
     pub(crate) fn clock(&mut self, now: Steady) {
@@ -186,12 +189,25 @@ impl Limbs {
         let _ = self.rest_all(now);
     }
 
-    /// The gate, the limits of the fingers, and where they are.
-    #[expect(clippy::type_complexity, reason = "three things that are of no use one by one")]
+    /// The arm, its limits, and where it is.
+    pub(crate) fn arm(&self, now: Steady) -> Result<(&Reach, &[JointLimits], Vec<JointReading>), Rejection> {
+        let text = "this robot has no arm that reaches (parameters 'arm_joints', 'arm_base' and 'arm_tip')";
+        let reach = self.reach.as_ref().ok_or_else(|| Rejection::new(ErrorCode::Unsupported, text))?;
+        let (joints, readings) = self.group(reach.group, text, now)?;
+        Ok((reach, joints, readings))
+    }
+
+    /// The fingers, their limits, and where they are.
     pub(crate) fn hand(&self, now: Steady) -> Result<(&GripConfig, &[JointLimits], Vec<JointReading>), Rejection> {
-        let unsupported = || Rejection::new(ErrorCode::Unsupported, "this robot has no gripper (parameter 'gripper_joints')");
-        let (gate, fingers) = self.gate.as_ref().zip(self.fingers.as_ref()).ok_or_else(unsupported)?;
-        let group = gate.groups().get(fingers.group).ok_or_else(unsupported)?;
+        let text = "this robot has no gripper (parameter 'gripper_joints')";
+        let fingers = self.fingers.as_ref().ok_or_else(|| Rejection::new(ErrorCode::Unsupported, text))?;
+        let (joints, readings) = self.group(fingers.group, text, now)?;
+        Ok((fingers, joints, readings))
+    }
+
+    fn group(&self, group: usize, missing: &str, now: Steady) -> Result<(&[JointLimits], Vec<JointReading>), Rejection> {
+        let found = self.gate.as_ref().and_then(|gate| Some((gate, gate.groups().get(group)?)));
+        let (gate, group) = found.ok_or_else(|| Rejection::new(ErrorCode::Unsupported, missing))?;
         let reading = |joint: &JointLimits| {
             gate.reading(&joint.name, now).ok_or_else(|| {
                 let text = format!("the state of joint '{}' is silent, or was never received", joint.name);
@@ -199,7 +215,7 @@ impl Limbs {
             })
         };
         let readings = group.joints.iter().map(reading).collect::<Result<Vec<_>, _>>()?;
-        Ok((fingers, &group.joints, readings))
+        Ok((&group.joints, readings))
     }
 }
 

@@ -1,9 +1,11 @@
 //! Limits of joints in a robot's description (URDF).
 
 use ecps_core::check::{self, CheckError};
+use nalgebra::{Isometry3, Unit, UnitQuaternion, Vector3};
 use thiserror::Error;
 use urdf_rs::JointType;
 
+use super::chain::{Chain, ChainError, Motion, Segment};
 use super::limits::JointLimits;
 
 /// Largest description, bytes.
@@ -89,11 +91,44 @@ impl Description {
     }
 }
 
+impl Description {
+    /// The way from link `base` to link `tip`, for an arm with these joints.
+    pub fn chain(&self, base: &str, tip: &str, joints: &[JointLimits]) -> Result<Chain, ChainError> {
+        Chain::new(base, tip, self.way(base, tip), joints)
+    }
+
+    /// From the tip up, since each link has one parent.
+    fn way(&self, base: &str, tip: &str) -> Option<Vec<Segment>> {
+        let mut segments = Vec::new();
+        let mut link = tip.to_owned();
+        while link != base {
+            let joint = self.robot.joints.iter().find(|joint| joint.child.link == link)?;
+            let axis = || Unit::try_new(Vector3::from(joint.axis.xyz.0), 1e-9);
+            let motion = match joint.joint_type {
+                JointType::Fixed => Motion::Fixed,
+                JointType::Revolute | JointType::Continuous => Motion::Turn(axis()?),
+                JointType::Prismatic => Motion::Slide(axis()?),
+                _ => return None,
+            };
+            let [roll, pitch, yaw] = joint.origin.rpy.0;
+            let rotation = UnitQuaternion::from_euler_angles(roll, pitch, yaw);
+            let origin = Isometry3::from_parts(Vector3::from(joint.origin.xyz.0).into(), rotation);
+            segments.push(Segment { name: joint.name.clone(), origin, motion });
+            if segments.len() > URDF_JOINTS {
+                return None;
+            }
+            link.clone_from(&joint.parent.link);
+        }
+        segments.reverse();
+        Some(segments)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ROBOT: &str = r#"<robot name="r">
+    const ROBOT: &str = r#"<robot name="r" version="1.2">
       <link name="a"/><link name="b"/><link name="c"/><link name="d"/><link name="e"/><link name="f"/>
       <joint name="lift" type="prismatic"><parent link="a"/><child link="b"/>
         <limit lower="0" upper="0.5" effort="100" velocity="0.2"/>

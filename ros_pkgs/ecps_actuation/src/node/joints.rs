@@ -13,8 +13,8 @@ use crate::gate::ACTION_SOURCE;
 use crate::joint::limits::JOINT_LIMIT_RANGE;
 use crate::joint::urdf::{Description, URDF_BYTES};
 use crate::joint::{
-    GripConfig, JointCommand, JointConfig, JointGroup, JointLimits, JointSource, JointStates, JointVerdict, Trajectory,
-    TrajectoryPoint,
+    AttachError, GripConfig, JointCommand, JointConfig, JointGroup, JointLimits, JointSource, JointStates, JointVerdict,
+    Reach, Trajectory, TrajectoryPoint,
 };
 use crate::ticket::{ActuatorError, JointActuator, Journaled, SafeState};
 
@@ -61,6 +61,9 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
     declare_groups(parameters)?;
     let text = "Topics of joint trajectories, each with <topic>.priority.";
     parameters.declare(Spec::strings("joint_sources", &["joint_trajectory_in"], text))?;
+    let text = "Link of the URDF that the targets of manipulate actions are in; empty: they are refused.";
+    parameters.declare(Spec::string("arm_base", "", text))?;
+    parameters.declare(Spec::string("arm_tip", "", "Link of the URDF that manipulate actions bring there."))?;
     let text = "How far from the measured position a trajectory may begin at once, rad or m.";
     parameters.declare(Spec::double("start_tolerance", 0.02, text).range(0.0, 1.0))?;
     for source in parameters.strings("joint_sources")? {
@@ -150,6 +153,7 @@ pub(super) struct Made {
     config: JointConfig,
     topics: Vec<&'static str>,
     gripper: Option<GripConfig>,
+    reach: Option<Reach>,
 }
 
 pub(super) fn made(parameters: &Parameters) -> Result<Option<Made>, StartError> {
@@ -177,7 +181,22 @@ pub(super) fn made(parameters: &Parameters) -> Result<Option<Made>, StartError> 
         refuse_above: parameters.double("refuse_above")?,
         start_tolerance: parameters.double("start_tolerance")?,
     };
-    Ok(Some(Made { config, topics, gripper }))
+    let reach = reach(parameters, &config.groups)?;
+    Ok(Some(Made { config, topics, gripper, reach }))
+}
+
+fn reach(parameters: &Parameters, groups: &[JointGroup]) -> Result<Option<Reach>, StartError> {
+    let (base, tip) = (parameters.string("arm_base")?, parameters.string("arm_tip")?);
+    if base.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |why: String| StartError::layer(format!("parameters 'arm_base' and 'arm_tip': {why}"));
+    let arm = groups.iter().position(|group| group.name == "arm");
+    let group = arm.ok_or_else(|| wrong("there are no 'arm_joints'".into()))?;
+    let description = description(parameters)?.ok_or_else(|| wrong("there is no URDF".into()))?;
+    let joints = groups.get(group).map(|group| group.joints.as_slice()).unwrap_or_default();
+    let chain = description.chain(&base, &tip, joints).map_err(|e| wrong(e.to_string()))?;
+    Ok(Some(Reach { group, chain }))
 }
 
 impl Made {
@@ -190,7 +209,8 @@ impl Made {
             JointConfig,
             Vec<Box<dyn JointActuator>>,
             Option<GripConfig>,
-        ) -> Result<(), crate::joint::AttachError>,
+            Option<Reach>,
+        ) -> Result<(), AttachError>,
     ) -> Result<(), StartError> {
         let actuators = outputs(node, &self.config.groups, &self.topics, too_late)?;
         let sources = self.config.sources.iter().map(|source| source.name.clone()).filter(|name| name != ACTION_SOURCE);
@@ -200,7 +220,7 @@ impl Made {
                 executor.on_trajectory(&name, &message);
             })?;
         }
-        attach(self.config, actuators, self.gripper).map_err(StartError::layer)?;
+        attach(self.config, actuators, self.gripper, self.reach).map_err(StartError::layer)?;
         // Where the joints are is worth knowing before they may be moved.
         node.in_any_state(|node| node.subscribe("joint_states", qos::any_sensor(10), Executor::on_joint_states))
     }
