@@ -227,7 +227,8 @@ fn manipulate(op: &proto::ManipulateOp) -> Result<Kind, Rejection> {
         Type::Push => Handling::Push,
         Type::Pull => Handling::Pull,
         Type::PickAndPlace => {
-            let text = "manipulate.type is PICK_AND_PLACE, and nothing here knows where the object is: send PICK, then PLACE";
+            let text =
+                "manipulate.type is PICK_AND_PLACE, and nothing here knows where the object is: send PICK, then PLACE";
             return Err(Rejection::new(ErrorCode::Unsupported, text));
         }
         Type::Unspecified => {
@@ -247,8 +248,7 @@ fn manipulate(op: &proto::ManipulateOp) -> Result<Kind, Rejection> {
     let rotation = UnitQuaternion::from_quaternion(Quaternion::new(w, x, y, z));
     let target = Isometry3::from_parts(Translation3::new(pose.x, pose.y, pose.z), rotation);
     let approach = check::in_range("manipulate.approach_distance", op.approach_distance.into(), 0.0, 1.0)?;
-    let force =
-        check::in_range("manipulate.force_threshold", op.force_threshold.into(), 0.0, JOINT_LIMIT_RANGE.1)?;
+    let force = check::in_range("manipulate.force_threshold", op.force_threshold.into(), 0.0, JOINT_LIMIT_RANGE.1)?;
     let task = Task { handling, target, approach, force: (force > 0.0).then_some(force) };
     Ok(Kind::Manipulate { frame: pose.frame_id.clone(), task })
 }

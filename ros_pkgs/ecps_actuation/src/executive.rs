@@ -318,9 +318,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         match self.gate.arming().state() {
             ArmingState::Stopped => Mode::Stopped,
             ArmingState::Disarmed => Mode::Disarmed,
-            ArmingState::Armed
-                if self.goal.is_some() || !self.gate.output().is_zero() || self.joints.are_moving() =>
-            {
+            ArmingState::Armed if self.goal.is_some() || !self.gate.output().is_zero() || self.joints.are_moving() => {
                 Mode::Active
             }
             ArmingState::Armed => Mode::Idle,

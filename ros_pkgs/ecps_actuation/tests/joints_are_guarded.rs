@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ecps_actuation::errand::{Errand, ErrandEvent, ErrandFailure, Errands};
+use ecps_actuation::joint::trajectory::Knot;
 use ecps_actuation::joint::{
     GripConfig, JointCommand, JointConfig, JointGroup, JointLimits, JointSource, JointStates, JointVerdict, Trajectory,
     TrajectoryPoint,
@@ -171,8 +172,13 @@ fn robot() -> (Robot, Log) {
 fn measure(robot: &mut Robot, positions: [f64; 3], velocities: [f64; 3], ms: u64) {
     let names = ["lift", "spin", "finger"].map(String::from);
     let efforts = [0.0, 0.0, 0.0];
-    let states =
-        JointStates { names: &names, positions: &positions, velocities: &velocities, efforts: &efforts, stamp: Stamp(0) };
+    let states = JointStates {
+        names: &names,
+        positions: &positions,
+        velocities: &velocities,
+        efforts: &efforts,
+        stamp: Stamp(0),
+    };
     robot.on_joint_states(&states, at(ms)).unwrap();
 }
 
@@ -246,7 +252,14 @@ fn each_rule_refuses_by_its_name() {
         (changed(&|t| t.joints[1] = "tail".into()), "joint_unknown"),
         (changed(&|t| t.joints[1] = "lift".into()), "joint_malformed"),
         (changed(&|t| t.joints[1] = "finger".into()), "joint_malformed"),
-        (changed(&|t| { t.joints.pop(); t.points[0].positions.pop(); t.points[0].velocities.pop(); }), "joint_malformed"),
+        (
+            changed(&|t| {
+                t.joints.pop();
+                t.points[0].positions.pop();
+                t.points[0].velocities.pop();
+            }),
+            "joint_malformed",
+        ),
         (changed(&|t| t.points.clear()), "joint_malformed"),
         (way(&too_many), "joint_malformed"),
         (changed(&|t| t.points[0].positions[0] = f64::NAN), "not_finite"),
@@ -637,7 +650,9 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 /// The polynomial through two points by its coefficients, which is not how the gate has it.
-fn sampled(p: f64, v: Option<f64>, a: Option<f64>, q: f64, w: Option<f64>, b: Option<f64>, t: f64, s: f64) -> [f64; 3] {
+fn sampled(from: Knot, to: Knot, t: f64, s: f64) -> [f64; 3] {
+    let (p, q) = (from.position, to.position);
+    let (v, w, a, b) = (from.velocity, to.velocity, from.acceleration, to.acceleration);
     let x = t * s;
     match (v, w, a, b) {
         (Some(v), Some(w), Some(a), Some(b)) => {
@@ -665,11 +680,10 @@ fn check_way(way: &Trajectory, from: &dyn Fn(&str) -> (f64, f64)) -> Result<(), 
         let limits = joints().into_iter().find(|joint| joint.name == *name).unwrap();
         let (position, velocity) = from(name);
         let velocity = velocity.clamp(-limits.velocity, limits.velocity);
-        let mut before = (0, position, Some(velocity), Some(0.0));
+        let mut before = (0, Knot::measured(position, velocity));
         for (nth, point) in way.points.iter().enumerate() {
-            let get = |list: &Vec<f64>| list.get(index).copied();
-            let (v, a) = (get(&point.velocities), get(&point.accelerations));
-            let q = point.positions[index];
+            let knot = Knot::of(point, index).unwrap();
+            let q = knot.position;
             prop_assert!(q >= limits.lower - 1e-5 && q <= limits.upper + 1e-5, "{name} at {q}");
             let t = (point.time_ns - before.0) as f64 * 1e-9;
             if t > 0.0 {
@@ -678,15 +692,15 @@ fn check_way(way: &Trajectory, from: &dyn Fn(&str) -> (f64, f64)) -> Result<(), 
                     _ => (limits.lower, limits.upper),
                 };
                 for s in 0..=40 {
-                    let [x, v, a] = sampled(before.1, before.2, before.3, q, v, a, t, f64::from(s) / 40.0);
+                    let [x, v, a] = sampled(before.1, knot, t, f64::from(s) / 40.0);
                     prop_assert!(x >= lower - 1e-5 && x <= upper + 1e-5, "{name} comes to {x}");
                     prop_assert!(v.abs() <= limits.velocity * 1.0001, "{name} at {v}");
                     prop_assert!(a.abs() <= limits.acceleration * 1.0001, "{name} at {a} per s²");
                 }
             }
-            before = (point.time_ns, q, v, a);
+            before = (point.time_ns, knot);
         }
-        prop_assert!(before.2.is_none_or(|v| v.abs() < 1e-5), "it ends moving");
+        prop_assert!(before.1.velocity.is_none_or(|v| v.abs() < 1e-5), "it ends moving");
     }
     Ok(())
 }
@@ -783,7 +797,8 @@ fn history(ops: Vec<Op>) -> Result<(u64, u64), TestCaseError> {
                     }
                     let (positions, velocities, seen) = measured.expect("nothing moves that was never measured");
                     prop_assert!(now.steady.since(seen) <= Duration::from_millis(250), "moved while stale");
-                    let place = |name: &str| ["lift", "spin", "finger"].iter().position(|known| *known == name).unwrap();
+                    let place =
+                        |name: &str| ["lift", "spin", "finger"].iter().position(|known| *known == name).unwrap();
                     check_way(&way, &|name| (positions[place(name)], velocities[place(name)]))?;
                 }
                 Event::Rested(way) => {

@@ -69,7 +69,13 @@ impl<R: Record, A: Actuator> Executive<R, A> {
     }
 
     /// Records a trajectory and, unless it is refused, gives it to its actuator.
-    pub(super) fn send_on(&mut self, command: &JointCommand<'_>, verdict: JointVerdict, trace: [u8; 16], now: Now) -> JointVerdict {
+    pub(super) fn send_on(
+        &mut self,
+        command: &JointCommand<'_>,
+        verdict: JointVerdict,
+        trace: [u8; 16],
+        now: Now,
+    ) -> JointVerdict {
         let (group, applied, reason) = match &verdict {
             JointVerdict::Admit { group } => (*group, command.trajectory.clone(), None),
             JointVerdict::Limit { group, applied, reason } => (*group, applied.clone(), Some(*reason)),
@@ -84,7 +90,12 @@ impl<R: Record, A: Actuator> Executive<R, A> {
             applied: Some(applied.to_record()),
             ..self.describe_joints(command, passed, reason)
         };
-        match Journaled::<Trajectory>::append(&mut self.journal, &moment(now, Direction::Outbound, trace), &motion, applied) {
+        match Journaled::<Trajectory>::append(
+            &mut self.journal,
+            &moment(now, Direction::Outbound, trace),
+            &motion,
+            applied,
+        ) {
             Err(error) => {
                 let refusal = Refusal::Journal { cause: error.to_string() };
                 self.trip(StopCause::Journal, &error.to_string(), now);
@@ -249,7 +260,10 @@ impl<R: Record, A: Actuator> Executive<R, A> {
             }
             GripStep::Done => self.end_goal(ErrorCode::None, String::new(), now),
             GripStep::Held => {
-                if matches!(self.goal.as_ref().map(|goal| &goal.action.kind), Some(Kind::Gripper { force: Some(_), .. })) {
+                if matches!(
+                    self.goal.as_ref().map(|goal| &goal.action.kind),
+                    Some(Kind::Gripper { force: Some(_), .. })
+                ) {
                     self.rest_group(group, now);
                 }
                 self.end_goal(ErrorCode::None, String::new(), now);

@@ -64,7 +64,12 @@ pub struct Chain {
 
 impl Chain {
     /// The segments in their order, for an arm with these joints.
-    pub(crate) fn new(base: &str, tip: &str, segments: Option<Vec<Segment>>, joints: &[JointLimits]) -> Result<Chain, ChainError> {
+    pub(crate) fn new(
+        base: &str,
+        tip: &str,
+        segments: Option<Vec<Segment>>,
+        joints: &[JointLimits],
+    ) -> Result<Chain, ChainError> {
         let segments = segments.filter(|segments| segments.len() <= LINKS);
         let segments = segments.ok_or_else(|| ChainError::NoWay { base: base.into(), tip: tip.into() })?;
         let mut known = Vec::with_capacity(segments.len());

@@ -372,8 +372,7 @@ impl JointGate {
                 }
             }
             let (lower, upper) = (joint.lower, joint.upper);
-            let outside =
-                |value: f64| Err(Refusal::JointPosition { joint: joint.name.clone(), value, lower, upper });
+            let outside = |value: f64| Err(Refusal::JointPosition { joint: joint.name.clone(), value, lower, upper });
             for position in trajectory.points.iter().filter_map(|point| point.positions.get(index)) {
                 if !(lower - ROUNDING..=upper + ROUNDING).contains(position) {
                     return outside(*position);

@@ -205,7 +205,9 @@ mod tests {
         assert!(config().check(&joints).is_ok());
         let refused = |config: GripConfig| config.check(&joints).unwrap_err().to_string();
         assert!(refused(GripConfig { closed: vec![0.0], ..config() }).contains("number of closed"));
-        assert!(refused(GripConfig { open: vec![0.05, -0.04], ..config() }).contains("open position of joint 'finger'"));
+        assert!(
+            refused(GripConfig { open: vec![0.05, -0.04], ..config() }).contains("open position of joint 'finger'")
+        );
         assert!(refused(GripConfig { open: vec![0.0, 0.0], ..config() }).contains("from closed to open"));
     }
 }

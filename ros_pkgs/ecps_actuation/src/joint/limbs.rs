@@ -98,7 +98,14 @@ impl Limbs {
     }
 
     pub(crate) fn none() -> Limbs {
-        Limbs { gate: None, actuators: Vec::new(), rests: Vec::new(), fingers: None, reach: None, now: Steady::default() }
+        Limbs {
+            gate: None,
+            actuators: Vec::new(),
+            rests: Vec::new(),
+            fingers: None,
+            reach: None,
+            now: Steady::default(),
+        }
     }
 
     pub(crate) fn clock(&mut self, now: Steady) {
@@ -205,7 +212,12 @@ impl Limbs {
         Ok((fingers, joints, readings))
     }
 
-    fn group(&self, group: usize, missing: &str, now: Steady) -> Result<(&[JointLimits], Vec<JointReading>), Rejection> {
+    fn group(
+        &self,
+        group: usize,
+        missing: &str,
+        now: Steady,
+    ) -> Result<(&[JointLimits], Vec<JointReading>), Rejection> {
         let found = self.gate.as_ref().and_then(|gate| Some((gate, gate.groups().get(group)?)));
         let (gate, group) = found.ok_or_else(|| Rejection::new(ErrorCode::Unsupported, missing))?;
         let reading = |joint: &JointLimits| {
@@ -218,4 +230,3 @@ impl Limbs {
         Ok((&group.joints, readings))
     }
 }
-

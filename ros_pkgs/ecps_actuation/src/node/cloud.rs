@@ -87,7 +87,9 @@ impl Cloud {
         let read = response.take(ANSWER_BYTES as u64 + 1).read_to_end(&mut answer);
         read.map_err(|e| failed(format!("{api}/{method}: the answer broke off: {e}")))?;
         if answer.len() > ANSWER_BYTES {
-            return Err(failed(format!("{api}/{method}: the answer has more than the {ANSWER_BYTES} bytes it may have")));
+            return Err(failed(format!(
+                "{api}/{method}: the answer has more than the {ANSWER_BYTES} bytes it may have"
+            )));
         }
         if !status.is_success() {
             let said: String = String::from_utf8_lossy(&answer).chars().take(200).collect();
@@ -203,7 +205,8 @@ mod tests {
         let refused = Cloud::new(&address, "", TIMEOUT).unwrap().call(&call(false)).unwrap_err();
         assert!(refused.message.contains("more than the 16384 bytes"), "{refused:?}");
         server.join().unwrap();
-        let (address, server) = serve(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n");
+        let (address, server) =
+            serve(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n");
         let refused = Cloud::new(&address, "", TIMEOUT).unwrap().call(&call(false)).unwrap_err();
         assert!(refused.message.contains("302"), "{refused:?}");
         server.join().unwrap();
@@ -213,7 +216,8 @@ mod tests {
 
     #[test]
     fn endpoints_that_would_tell_a_secret_are_refused() {
-        for bad in ["http://example.com", "ftp://127.0.0.1", "https://u:p@example.com", "https://e.com/?q", "nonsense"] {
+        for bad in ["http://example.com", "ftp://127.0.0.1", "https://u:p@example.com", "https://e.com/?q", "nonsense"]
+        {
             let error = Cloud::new(bad, "", TIMEOUT).unwrap_err().to_string();
             assert!(error.contains("cloud_endpoint"), "{error}");
         }

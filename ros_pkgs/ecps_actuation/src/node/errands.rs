@@ -48,7 +48,9 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
             "HTTPS address that cloud actions are posted to, as <address>/<api>/<method>; empty: they are refused.",
         ),
         Spec::string("cloud_token_file", "", "File of mode 0600 with the bearer token of cloud actions; empty: none."),
-        Spec::double("cloud_timeout", 10.0, "Time in which a cloud action must be answered.").unit("s").range(0.1, 300.0),
+        Spec::double("cloud_timeout", 10.0, "Time in which a cloud action must be answered.")
+            .unit("s")
+            .range(0.1, 300.0),
         Spec::string(
             "sim_step_service",
             "",

@@ -13,8 +13,8 @@ use crate::gate::ACTION_SOURCE;
 use crate::joint::limits::JOINT_LIMIT_RANGE;
 use crate::joint::urdf::{Description, URDF_BYTES};
 use crate::joint::{
-    AttachError, GripConfig, JointCommand, JointConfig, JointGroup, JointLimits, JointSource, JointStates, JointVerdict,
-    Reach, Trajectory, TrajectoryPoint,
+    AttachError, GripConfig, JointCommand, JointConfig, JointGroup, JointLimits, JointSource, JointStates,
+    JointVerdict, Reach, Trajectory, TrajectoryPoint,
 };
 use crate::ticket::{ActuatorError, JointActuator, Journaled, SafeState};
 
@@ -29,7 +29,11 @@ pub(crate) fn declare_groups(parameters: &mut Parameters) -> Result<(), Paramete
     }
     for spec in [
         Spec::string("robot_description", "", "The robot's URDF; empty: as 'urdf' says."),
-        Spec::string("urdf", "", "File with the robot's URDF; empty: joints have the limits of their parameters alone."),
+        Spec::string(
+            "urdf",
+            "",
+            "File with the robot's URDF; empty: joints have the limits of their parameters alone.",
+        ),
         Spec::doubles("gripper_closed", &[], "Positions of the gripper's joints that are closed; empty: their least.")
             .range(-1e6, 1e6),
         Spec::doubles("gripper_open", &[], "Positions of the gripper's joints that are open; empty: their greatest.")
@@ -89,7 +93,8 @@ pub(crate) fn groups(parameters: &Parameters) -> Result<Vec<(JointGroup, &'stati
         }
         let gripper = name == "gripper";
         let opens = gripper && parameters.string("gripper_safe_state")? == "open";
-        let open = if gripper { positions(parameters, "gripper_open", &joints, |joint| joint.upper)? } else { Vec::new() };
+        let open =
+            if gripper { positions(parameters, "gripper_open", &joints, |joint| joint.upper)? } else { Vec::new() };
         let safe = if opens { SafeState::Open } else { SafeState::Hold };
         groups.push((JointGroup { name: name.into(), joints, safe, open }, topic));
     }
@@ -112,7 +117,9 @@ fn description(parameters: &Parameters) -> Result<Option<Description>, StartErro
         let read = |e: std::io::Error| StartError::layer(format!("parameter 'urdf': {path}: {e}"));
         let size = std::fs::metadata(&path).map_err(read)?.len();
         if size > URDF_BYTES as u64 {
-            return Err(StartError::layer(format!("parameter 'urdf': {path} has {size} bytes, and may have {URDF_BYTES}")));
+            return Err(StartError::layer(format!(
+                "parameter 'urdf': {path} has {size} bytes, and may have {URDF_BYTES}"
+            )));
         }
         xml = std::fs::read_to_string(&path).map_err(read)?;
     }

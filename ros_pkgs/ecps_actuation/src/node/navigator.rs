@@ -20,12 +20,7 @@ pub(super) enum Navigator {}
 
 #[cfg(not(nav2))]
 impl Navigator {
-    pub(super) fn new(
-        _: &mut Node<Executor>,
-        action: &str,
-        _: &str,
-        _: Duration,
-    ) -> Result<Navigator, StartError> {
+    pub(super) fn new(_: &mut Node<Executor>, action: &str, _: &str, _: Duration) -> Result<Navigator, StartError> {
         Err(StartError::layer(format!(
             "parameter 'navigate_action' is '{action}', and this executor was built where nav2_msgs was not found"
         )))
@@ -116,7 +111,10 @@ mod relay {
                     Ok(Ok((GoalOutcome::Succeeded, _))) => return Ok(()),
                     Ok(Ok((outcome, result))) => {
                         let code = result.error_code;
-                        return Err(failed(format!("the planner {} ended {outcome:?}, error code {code}", self.action)));
+                        return Err(failed(format!(
+                            "the planner {} ended {outcome:?}, error code {code}",
+                            self.action
+                        )));
                     }
                     Ok(Err(error)) => return Err(failed(error.to_string())),
                     Err(_) => {}
