@@ -63,6 +63,16 @@ mod relay {
         patience: Duration,
     }
 
+    /// Says that nobody waits any more, when it goes.
+    #[derive(Default)]
+    struct Over(Arc<AtomicBool>);
+
+    impl Drop for Over {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+
     impl Navigator {
         pub(in super::super) fn new(
             node: &mut Node<Executor>,
@@ -100,11 +110,19 @@ mod relay {
                 other => failed(format!("the planner {} does not answer: {other}", self.action)),
             })?;
             let mut canceled = None;
-            // One asks, since each question that is given up is answered all the same; the other looks after it.
+            // One asks, and the other looks after it; the one ends soon after the other.
             let (tell, told) = std::sync::mpsc::channel();
-            let asking = Arc::clone(&self.client);
-            let longest = Duration::from_secs(24 * 3600);
-            let ask = move || drop(tell.send(asking.result(id, longest)));
+            let (asking, over) = (Arc::clone(&self.client), Over::default());
+            let given_up = Arc::clone(&over.0);
+            let ask = move || {
+                let mut answer = asking.result(id, PATIENCE);
+                while matches!(answer, Err(ActionError::Call(CallError::Expired { .. })))
+                    && !given_up.load(Ordering::Acquire)
+                {
+                    answer = asking.result(id, PATIENCE);
+                }
+                drop(tell.send(answer));
+            };
             std::thread::Builder::new().name("eap-planner".into()).spawn(ask).map_err(|e| failed(e.to_string()))?;
             loop {
                 match told.recv_timeout(LOOK) {
