@@ -229,7 +229,8 @@ impl Made {
         }
         attach(self.config, actuators, self.gripper, self.reach).map_err(StartError::layer)?;
         // Where the joints are is worth knowing before they may be moved.
-        node.in_any_state(|node| node.subscribe("joint_states", qos::any_sensor(10), Executor::on_joint_states))
+        node.in_any_state(|node| node.subscribe("joint_states", qos::any_sensor(10), Executor::on_joint_states))?;
+        Ok(())
     }
 }
 
