@@ -17,7 +17,7 @@ class Service(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        Service.asked.append((self.path, dict(self.headers), body))
+        Service.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
         status, answer = (200, b'{"eta": 12}') if self.path == "/v1/lift/call" else (404, b"no such method")
         self.send_response(status)
         self.send_header("Content-Length", str(len(answer)))
@@ -42,9 +42,9 @@ def scenario(peer):
     expect_equal(json.loads(bytes(result.answer)), {"eta": 12}, "the answer")
     path, headers, body = Service.asked[-1]
     expect_equal((path, body), ("/v1/lift/call", b'{"floor": 3}'), "what was asked")
-    expect("Authorization" not in headers, "the token went along unasked")
+    expect("authorization" not in headers, "the token went along unasked")
     executor.succeeds(**cloud("lift", "call", oauth2=True))
-    expect_equal(Service.asked[-1][1]["Authorization"], "Bearer s3cret", "the token")
+    expect_equal(Service.asked[-1][1]["authorization"], "Bearer s3cret", "the token")
     executor.refuses(Code.FAILED, "404", "no such method", **cloud("lift", "fly"))
     calls = len(Service.asked)
     executor.refuses(Code.INVALID, "cloud.api_name", **cloud("../admin", "call"))
