@@ -6,6 +6,7 @@
 //! | [`urdf`] | what a robot's description says of it |
 //! | [`trajectory`] | a way of joints, and how far and how fast it really goes between its points |
 //! | [`measured`] | where the joints are |
+//! | [`config`] | groups of joints, and who may send them anywhere |
 //! | [`gate`] | (trajectory, joints, limits, time) to admit, slow down or refuse |
 //! | [`limbs`] | the gate, what moves the joints, and how they are brought to rest |
 //! | [`grip`] | opening, closing and gripping |
@@ -16,17 +17,20 @@
 //! newton metres, or newtons for a joint that slides.
 
 pub mod chain;
+pub mod config;
 pub mod gate;
 pub mod grip;
 pub mod limbs;
 pub mod limits;
 pub mod manipulate;
 pub mod measured;
+mod pace;
 pub mod trajectory;
 pub mod urdf;
 
 pub use chain::{Chain, ChainError};
-pub use gate::{JointCommand, JointConfig, JointConfigError, JointGate, JointGroup, JointSource, JointVerdict};
+pub use config::{JointConfig, JointConfigError, JointGroup, JointSource};
+pub use gate::{JointCommand, JointGate, JointVerdict};
 pub use grip::{Grip, GripConfig, GripOrder, GripStep};
 pub use limbs::AttachError;
 pub use limits::JointLimits;

@@ -9,7 +9,8 @@ use ecps_core::check::CheckError;
 use ecps_core::clock::Steady;
 use thiserror::Error;
 
-use super::gate::{JointConfig, JointConfigError, JointGate};
+use super::config::{JointConfig, JointConfigError};
+use super::gate::JointGate;
 use super::grip::GripConfig;
 use super::limits::JointLimits;
 use super::manipulate::Reach;
