@@ -4,9 +4,13 @@ use ecps_core::check::{self, CheckError};
 use ecps_core::limits::{MAP_ENTRIES, MAP_STRING_BYTES, NAME_BYTES};
 use ecps_core::wire::proto::{self, eap};
 use ecps_core::wire::{EAP_SPEC, check_spec};
+use nalgebra::{Isometry3, Quaternion, Translation3, UnitQuaternion};
 use prost::Message as _;
 
 use crate::drive::TOLERANCE_RANGE;
+use crate::errand::{CloudCall, WorldSteps};
+use crate::joint::limits::JOINT_LIMIT_RANGE;
+use crate::joint::{GripOrder, Handling, Task};
 use crate::motion::LIMIT_RANGE;
 use crate::plan::Plan;
 use crate::state::PlanarPose;
@@ -15,6 +19,11 @@ use crate::state::PlanarPose;
 pub const ID_BYTES: usize = 128;
 /// Largest action, bytes.
 pub const ACTION_BYTES: usize = 256 << 10;
+/// Largest payload of a cloud operation, bytes.
+pub const CLOUD_BYTES: usize = 64 << 10;
+/// Most simulated time of one action, seconds, and most steps.
+const MOST_SECONDS: f64 = 3600.0;
+const MOST_STEPS: f64 = 1e6;
 /// Height of a target that is still on the floor, metres, and greatest tilt, radians.
 const FLOOR: f64 = 0.01;
 
@@ -50,6 +59,8 @@ pub enum ErrorCode {
     Dependency = 13,
     /// Nobody has enabled the gate.
     NotArmed = 14,
+    /// What carries it out says that it failed, or does not answer.
+    Failed = 15,
 }
 
 /// An action that is not accepted.
@@ -87,15 +98,15 @@ pub struct Action {
     pub kind: Kind,
 }
 
-/// What to do. Both end with the target's heading.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What to do.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
-    /// Drive to a pose, with the speed and tolerance of the parameters.
+    /// Drive to a pose, with the speed and tolerance of the parameters; ends with its heading.
     SetPose {
         /// Where to.
         target: PlanarPose,
     },
-    /// Drive to a pose.
+    /// Drive to a pose; ends with its heading.
     Navigate {
         /// Where to.
         target: PlanarPose,
@@ -104,13 +115,32 @@ pub enum Kind {
         /// Metres from the target that count as arrived.
         tolerance: f64,
     },
+    /// Open, close or grip.
+    Gripper {
+        /// Which of them.
+        order: GripOrder,
+        /// N, or N m of a joint that turns; none: no other than the joints' own.
+        force: Option<f64>,
+    },
+    /// Call a cloud service.
+    Cloud(CloudCall),
+    /// Step the simulated world.
+    Sim(WorldSteps),
+    /// Pick, place, push or pull; the target is in the frame of this name.
+    Manipulate {
+        /// Frame of the target.
+        frame: String,
+        /// What, and where.
+        task: Task,
+    },
 }
 
 impl Kind {
-    /// Where to.
-    pub fn target(self) -> PlanarPose {
+    /// Where the base goes; none where it stays.
+    pub fn target(&self) -> Option<PlanarPose> {
         match self {
-            Kind::SetPose { target } | Kind::Navigate { target, .. } => target,
+            Kind::SetPose { target } | Kind::Navigate { target, .. } => Some(*target),
+            Kind::Gripper { .. } | Kind::Cloud(_) | Kind::Sim(_) | Kind::Manipulate { .. } => None,
         }
     }
 }
@@ -157,13 +187,95 @@ impl Action {
                     )?,
                 }
             }
-            Some(eap::Action::Gripper(_)) => return unsupported("the action is gripper"),
-            Some(eap::Action::Cloud(_)) => return unsupported("the action is cloud"),
-            Some(eap::Action::Sim(_)) => return unsupported("the action is sim"),
-            Some(eap::Action::Manipulate(_)) => return unsupported("the action is manipulate"),
+            Some(eap::Action::Gripper(gripper)) => self::gripper(gripper)?,
+            Some(eap::Action::Cloud(cloud)) => Kind::Cloud(self::cloud(cloud)?),
+            Some(eap::Action::Sim(step)) => Kind::Sim(WorldSteps {
+                duration: check::in_range("sim.duration_s", step.duration_s, 1e-6, MOST_SECONDS)?,
+                steps: {
+                    check::in_range("sim.physics_steps", step.physics_steps.into(), 0.0, MOST_STEPS)?;
+                    step.physics_steps
+                },
+                render: step.render_frame,
+            }),
+            Some(eap::Action::Manipulate(op)) => manipulate(op)?,
         };
         Ok(Action { id: message.id.clone(), state_sha, plan: Plan::from_meta(&message.meta)?, kind })
     }
+}
+
+fn gripper(op: &proto::GripperOp) -> Result<Kind, Rejection> {
+    let order = match op.command() {
+        proto::gripper_op::Command::Unspecified => {
+            let text = format!("gripper.command is {}, and must be OPEN 1, CLOSE 2 or GRIP 3", op.command);
+            return Err(Rejection::new(ErrorCode::Invalid, text));
+        }
+        proto::gripper_op::Command::Open => GripOrder::Open,
+        proto::gripper_op::Command::Close => GripOrder::Close,
+        proto::gripper_op::Command::Grip => {
+            GripOrder::Grip(check::in_range("gripper.position", op.position.into(), 0.0, 1.0)?)
+        }
+    };
+    let force = check::in_range("gripper.force_limit", op.force_limit.into(), 0.0, JOINT_LIMIT_RANGE.1)?;
+    Ok(Kind::Gripper { order, force: (force > 0.0).then_some(force) })
+}
+
+fn manipulate(op: &proto::ManipulateOp) -> Result<Kind, Rejection> {
+    use proto::manipulate_op::Type;
+    let handling = match op.r#type() {
+        Type::Pick => Handling::Pick,
+        Type::Place => Handling::Place,
+        Type::Push => Handling::Push,
+        Type::Pull => Handling::Pull,
+        Type::PickAndPlace => {
+            let text =
+                "manipulate.type is PICK_AND_PLACE, and nothing here knows where the object is: send PICK, then PLACE";
+            return Err(Rejection::new(ErrorCode::Unsupported, text));
+        }
+        Type::Unspecified => {
+            let text = format!("manipulate.type is {}, and must be PICK 1, PLACE 2, PUSH 4 or PULL 5", op.r#type);
+            return Err(Rejection::new(ErrorCode::Invalid, text));
+        }
+    };
+    check::at_most("manipulate.object_id", op.object_id.len(), ID_BYTES, "bytes")?;
+    let Some(pose) = &op.target_pose else {
+        return Err(CheckError::Empty { field: "manipulate.target_pose".into() }.into());
+    };
+    for value in [pose.x, pose.y, pose.z] {
+        check::in_range("manipulate.target_pose.position", value, -100.0, 100.0)?;
+    }
+    let [x, y, z, w] = [pose.qx, pose.qy, pose.qz, pose.qw];
+    check::unit_quaternion("manipulate.target_pose.orientation", [x, y, z, w])?;
+    let rotation = UnitQuaternion::from_quaternion(Quaternion::new(w, x, y, z));
+    let target = Isometry3::from_parts(Translation3::new(pose.x, pose.y, pose.z), rotation);
+    let approach = check::in_range("manipulate.approach_distance", op.approach_distance.into(), 0.0, 1.0)?;
+    let force = check::in_range("manipulate.force_threshold", op.force_threshold.into(), 0.0, JOINT_LIMIT_RANGE.1)?;
+    let task = Task { handling, target, approach, force: (force > 0.0).then_some(force) };
+    Ok(Kind::Manipulate { frame: pose.frame_id.clone(), task })
+}
+
+/// Names become parts of an address, so that they are letters, digits, `_`, `-` and single dots between them.
+fn cloud(op: &proto::CloudOp) -> Result<CloudCall, Rejection> {
+    for (field, name) in [("cloud.api_name", &op.api_name), ("cloud.method_name", &op.method_name)] {
+        check::name(field, name, ID_BYTES)?;
+        let part = |part: &str| {
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        };
+        if !name.split('.').all(part) {
+            let text = format!("{field} is {name:?}, and may have letters, digits, _, - and dots between them");
+            return Err(Rejection::new(ErrorCode::Invalid, text));
+        }
+    }
+    check::at_most("cloud.json_payload", op.json_payload.len(), CLOUD_BYTES, "bytes")?;
+    if !op.json_payload.is_empty() {
+        serde_json::from_slice::<serde::de::IgnoredAny>(&op.json_payload)
+            .map_err(|e| Rejection::new(ErrorCode::Invalid, format!("cloud.json_payload is no JSON: {e}")))?;
+    }
+    Ok(CloudCall {
+        api: op.api_name.clone(),
+        method: op.method_name.clone(),
+        payload: op.json_payload.clone(),
+        authorized: op.requires_oauth2,
+    })
 }
 
 fn target(field: &str, pose: &proto::RobotPose, frame: &str) -> Result<PlanarPose, Rejection> {

@@ -7,7 +7,10 @@
 //! itself did not run for a while.
 
 mod answers;
+mod errands;
 mod goals;
+mod joints;
+mod manipulate;
 mod records;
 
 use std::collections::VecDeque;
@@ -26,8 +29,10 @@ use self::records::moment;
 use crate::action::ErrorCode;
 use crate::arming::{ArmingState, Tripped};
 use crate::drive::DriveConfig;
+use crate::errand::{ErrandEvent, Errands};
 use crate::gate::{ACTION_SOURCE, ConfigError, Gate, GateConfig, Verdict};
 use crate::goal::{Finished, Goal};
+use crate::joint::limbs::Limbs;
 use crate::ledger::Ledger;
 use crate::motion::{Limits, Now, Request, Velocity, VelocityCommand};
 use crate::obstacle::{Scan, ScanError};
@@ -58,21 +63,25 @@ pub struct Config {
     pub heartbeat_timeout: Duration,
     /// Most actions that wait; 1 to 10,000.
     pub queue_capacity: usize,
+    /// What others are there for.
+    pub errands: Errands,
 }
 
-/// The executor. Dropping it puts the actuator in its safe state.
+/// The executor. Dropping it puts the actuators in their safe states.
 #[derive(Debug)]
 pub struct Executive<R: Record, A: Actuator> {
     config: Config,
     gate: Gate,
     journal: R,
     actuator: A,
+    joints: Limbs,
     /// The action that has the robot.
     goal: Option<Goal>,
     queue: Queue,
     /// When [`Executive::tick`] last ran.
     ticked: Option<Steady>,
     finished: VecDeque<Finished>,
+    errands: VecDeque<ErrandEvent>,
     ledger: Ledger,
     history: VecDeque<(Steady, MeasuredState)>,
     /// The motion record being made; kept, so that none is allocated per command.
@@ -83,6 +92,7 @@ impl<R: Record, A: Actuator> Drop for Executive<R, A> {
     fn drop(&mut self) {
         // Nobody is left to tell of a failure; the robot's own command timeout and the supervisor remain.
         let _ = self.actuator.halt();
+        self.joints.rest_at_last();
     }
 }
 
@@ -98,10 +108,12 @@ impl<R: Record, A: Actuator> Executive<R, A> {
             gate: Gate::new(config.gate.clone())?,
             journal,
             actuator,
+            joints: Limbs::none(),
             goal: None,
             queue: Queue::new(config.queue_capacity),
             ticked: None,
             finished: VecDeque::new(),
+            errands: VecDeque::new(),
             ledger: Ledger::default(),
             history: VecDeque::with_capacity(HISTORY),
             motion: Motion::default(),
@@ -119,12 +131,18 @@ impl<R: Record, A: Actuator> Executive<R, A> {
             Verdict::Refuse(refusal) => refusal.reason() == Reason::Outranked,
             _ => true,
         };
-        if sound && let Some(goal) = &self.goal {
+        if sound && let Some(goal) = self.goal.as_ref().filter(|goal| goal.moves_base()) {
             let sources = self.gate.sources();
             let (mine, actions) = (sources.find(command.source), sources.find(ACTION_SOURCE));
-            if mine.zip(actions).is_some_and(|(mine, actions)| sources.outranks(mine, actions)) {
+            if self.is_planner(command.source) {
+                // What a planner drives for the action, at most as fast as the action says.
+                let limits = *self.gate.limits();
+                self.gate.set_limits(goal.limits(&limits));
+                verdict = self.gate.admit(command, now);
+                self.gate.set_limits(limits);
+            } else if mine.zip(actions).is_some_and(|(mine, actions)| sources.outranks(mine, actions)) {
                 let text = format!("source '{}' has a higher priority and took over", command.source);
-                self.halt(now);
+                self.still(now);
                 self.end_goal(ErrorCode::Preempted, text, now);
                 verdict = self.gate.admit(command, now);
             } else {
@@ -192,6 +210,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
     pub fn disable(&mut self, request: Request<'_>, now: Now) -> Result<u64, ArmError> {
         check::name("caller.id", request.caller, NAME_BYTES)?;
         self.halt(now);
+        self.rest_joints(now);
         self.gate.arming_mut().disable();
         self.end_all(ErrorCode::NotArmed, "the gate was disarmed", now);
         self.record_arming(request, false, now)?;
@@ -224,6 +243,11 @@ impl<R: Record, A: Actuator> Executive<R, A> {
             .halt()
             .map_err(|e| ResetError::CausePresent(format!("the actuator does not take its safe state: {e}")))?;
         self.gate.halted(now.steady);
+        // Where the joints are now, which may not be where they were stopped.
+        self.joints.forget_rest();
+        self.joints
+            .rest_all(now.steady)
+            .map_err(|e| ResetError::CausePresent(format!("an actuator does not take its safe state: {e}")))?;
         let payload = record::Reset { caller: request.caller.into() };
         let moment = moment(now, Direction::Inbound, request.trace);
         let sequence = self.note(moment, &payload, now).map_err(ResetError::Journal)?;
@@ -277,21 +301,28 @@ impl<R: Record, A: Actuator> Executive<R, A> {
             self.trip(StopCause::Journal, &fault, now);
         }
         self.record_refusals(now, false);
-        if self.gate.arming().state() == ArmingState::Stopped {
-            return self.halt(now);
+        match self.gate.arming().state() {
+            ArmingState::Stopped => {
+                self.halt(now);
+                return self.rest_joints(now);
+            }
+            ArmingState::Armed => self.joints.forget_rest(),
+            ArmingState::Disarmed => {}
         }
         self.advance(now);
-        if self.goal.is_some() {
-            self.drive(now);
-        } else if let Some(reason) = self.gate.watch(now.steady) {
+        let driving = self.is_driving();
+        self.step_goal(now);
+        if !driving && let Some(reason) = self.gate.watch(now.steady) {
             self.halt(now);
             self.ledger.count(reason);
             self.note_halt(reason, now);
         }
+        self.watch_joints(now);
     }
 
     /// Stops if this process did not run for too long: what it was about to do was decided in another time.
     fn awake(&mut self, now: Now) {
+        self.joints.clock(now.steady);
         let Some(ticked) = self.ticked else { return };
         let (slept, limit) = (now.steady.since(ticked), self.config.heartbeat_timeout);
         if slept > limit {
@@ -308,7 +339,9 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         match self.gate.arming().state() {
             ArmingState::Stopped => Mode::Stopped,
             ArmingState::Disarmed => Mode::Disarmed,
-            ArmingState::Armed if self.goal.is_some() || !self.gate.output().is_zero() => Mode::Active,
+            ArmingState::Armed if self.goal.is_some() || !self.gate.output().is_zero() || self.joints.are_moving() => {
+                Mode::Active
+            }
             ArmingState::Armed => Mode::Idle,
         }
     }
@@ -325,7 +358,13 @@ impl<R: Record, A: Actuator> Executive<R, A> {
             last_refusal: self.ledger.last_refusal().into(),
             journal_sequence: self.journal.sequence(),
             limits: *self.gate.limits(),
-            source: self.gate.sources().driving(now.steady).unwrap_or_default().into(),
+            source: self
+                .gate
+                .sources()
+                .driving(now.steady)
+                .or_else(|| self.joints.driving(now.steady))
+                .unwrap_or_default()
+                .into(),
             queued: self.queue.len(),
             queue_capacity: self.config.queue_capacity,
         }
@@ -345,9 +384,10 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         }
     }
 
-    /// The safe state to the actuator, then the latch.
+    /// The safe states to the actuators, then the latch.
     fn trip(&mut self, cause: StopCause, detail: &str, now: Now) {
         self.halt(now);
+        self.rest_joints(now);
         self.latch(cause, detail, now);
     }
 

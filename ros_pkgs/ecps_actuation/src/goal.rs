@@ -6,6 +6,10 @@ use ecps_core::clock::Steady;
 
 use crate::action::{Action, ErrorCode, Kind};
 use crate::drive::{DriveConfig, Driver};
+use crate::errand::Errand;
+use crate::executive::Config;
+use crate::joint::manipulate::Manipulation;
+use crate::joint::{Grip, GripConfig};
 use crate::motion::{Limits, Request};
 use crate::state::MeasuredState;
 
@@ -24,6 +28,8 @@ pub struct Finished {
     pub message: String,
     /// Where the robot was at the end, as measured; none if it was never known.
     pub state: Option<MeasuredState>,
+    /// What an errand brought back; empty for every other action.
+    pub answer: Vec<u8>,
 }
 
 /// How an action goes on.
@@ -31,9 +37,9 @@ pub struct Finished {
 pub struct Feedback {
     /// Which one.
     pub goal: GoalId,
-    /// Where the robot is, as measured.
-    pub state: MeasuredState,
-    /// Metres still to go, as the crow flies.
+    /// Where the robot is, as measured; none if it was never known.
+    pub state: Option<MeasuredState>,
+    /// Metres still to go, as the crow flies; of a gripper what its farthest finger has left, rad or m.
     pub distance_remaining: f64,
     /// Time since it was accepted.
     pub elapsed: Duration,
@@ -63,27 +69,78 @@ pub(crate) struct Goal {
     pub(crate) accepted: Steady,
     /// The moment of the last step; none before the first.
     pub(crate) stepped: Option<Steady>,
-    pub(crate) driver: Driver,
+    pub(crate) work: Work,
+}
+
+/// How an action is carried out.
+#[derive(Debug, Clone)]
+pub(crate) enum Work {
+    /// By the executor's own driver.
+    Drive(Driver),
+    /// By the fingers; what they have left.
+    Grip { grip: Grip, left: f64 },
+    /// By arm and fingers; what the joints under way have left.
+    Manipulate { manipulation: Box<Manipulation>, left: f64 },
+    /// By somebody else; whether it was handed out, and metres still to go as that one says.
+    Errand { errand: Errand, handed_out: bool, left: f64 },
 }
 
 impl Goal {
-    pub(crate) fn new(id: GoalId, action: Action, request: Request<'_>, config: DriveConfig, now: Steady) -> Goal {
-        let config = match action.kind {
-            Kind::SetPose { .. } => config,
-            Kind::Navigate { tolerance, .. } => DriveConfig { tolerance, ..config },
+    pub(crate) fn new(
+        id: GoalId,
+        action: Action,
+        request: Request<'_>,
+        config: &Config,
+        fingers: Option<&GripConfig>,
+        now: Steady,
+    ) -> Option<Goal> {
+        let drive = |target, config| Work::Drive(Driver::new(target, config));
+        let errand = |errand| Work::Errand { errand, handed_out: false, left: 0.0 };
+        let work = match &action.kind {
+            Kind::Navigate { target, .. } if config.errands.navigate.is_some() => {
+                errand(Errand::Navigate { target: *target })
+            }
+            Kind::SetPose { target } => drive(*target, config.drive),
+            Kind::Navigate { target, tolerance, .. } => {
+                drive(*target, DriveConfig { tolerance: *tolerance, ..config.drive })
+            }
+            Kind::Gripper { order, force } => Work::Grip { grip: Grip::new(*order, *force, fingers?), left: 0.0 },
+            Kind::Manipulate { task, .. } => {
+                Work::Manipulate { manipulation: Box::new(Manipulation::new(task.clone())), left: 0.0 }
+            }
+            Kind::Cloud(call) => errand(Errand::Cloud(call.clone())),
+            Kind::Sim(steps) => errand(Errand::Sim(*steps)),
         };
-        let driver = Driver::new(action.kind.target(), config);
         let (caller, trace) = (request.caller.to_owned(), request.trace);
-        Goal { id, caller, action, trace, accepted: now, stepped: None, driver }
+        Some(Goal { id, caller, action, trace, accepted: now, stepped: None, work })
+    }
+
+    /// Whether the base is its: to drive, or to stand while the arm reaches.
+    pub(crate) fn moves_base(&self) -> bool {
+        self.action.kind.target().is_some() || matches!(self.work, Work::Manipulate { .. })
+    }
+
+    /// Whether joints are its.
+    pub(crate) fn moves_joints(&self) -> bool {
+        matches!(self.work, Work::Grip { .. } | Work::Manipulate { .. })
+    }
+
+    /// What is left to do, in the unit of [`Feedback::distance_remaining`].
+    pub(crate) fn left(&self, state: Option<&MeasuredState>) -> f64 {
+        match (&self.work, state) {
+            (Work::Drive(driver), Some(state)) => state.pose.distance(driver.target()),
+            (Work::Drive(_), None) => 0.0,
+            (Work::Grip { left, .. } | Work::Manipulate { left, .. } | Work::Errand { left, .. }, _) => *left,
+        }
     }
 
     /// The gate's limits, lowered to what the action asks for.
     pub(crate) fn limits(&self, gate: &Limits) -> Limits {
         match self.action.kind {
-            Kind::SetPose { .. } => *gate,
             Kind::Navigate { max_speed, .. } => {
                 Limits { max_linear_speed: gate.max_linear_speed.min(max_speed), ..*gate }
             }
+            _ => *gate,
         }
     }
 }

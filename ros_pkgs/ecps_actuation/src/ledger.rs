@@ -27,7 +27,7 @@ struct Pending {
 }
 
 /// The counts.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Ledger {
     /// Commands that passed unchanged.
     pub admitted: u64,
@@ -38,6 +38,19 @@ pub struct Ledger {
     by_reason: [u64; Reason::COUNT],
     pending: [Pending; Reason::COUNT],
     last_refusal: String,
+}
+
+impl Default for Ledger {
+    fn default() -> Ledger {
+        Ledger {
+            admitted: 0,
+            limited: 0,
+            refused: 0,
+            by_reason: [0; Reason::COUNT],
+            pending: [Pending::default(); Reason::COUNT],
+            last_refusal: String::new(),
+        }
+    }
 }
 
 impl Ledger {

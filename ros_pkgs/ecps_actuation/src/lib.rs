@@ -20,6 +20,8 @@
 //! | [`ledger`] | counts by reason |
 //! | [`goal`] | an action being executed |
 //! | [`executive`] | all of it together, as one state machine |
+//! | [`joint`] | joints: limits, ways, the gate before them, gripping |
+//! | [`errand`] | what others carry out for an action: a server, a planner, a simulator |
 //! | [`heartbeat`] | what executor and supervisor tell each other |
 //! | [`link`] | the connection between them, and who may be which |
 //! | [`playback`] | a journal told again, for people to look at |
@@ -33,11 +35,13 @@
 pub mod action;
 pub mod arming;
 pub mod drive;
+pub mod errand;
 pub mod executive;
 pub mod gate;
 pub mod goal;
 pub mod guardian;
 pub mod heartbeat;
+pub mod joint;
 pub mod ledger;
 pub mod link;
 pub mod motion;
@@ -67,6 +71,7 @@ pub use arming::{Arming, ArmingState};
 pub use executive::{ArmError, Config, Executive, Mode, PolicyError, ResetError, ResetOutcome, Snapshot};
 pub use gate::{Base, ConfigError, Gate, GateConfig, StateNeed, Verdict};
 pub use goal::{Feedback, Finished, GoalId, Progress};
+pub use joint::AttachError;
 pub use motion::{Limits, Now, Request, Velocity, VelocityCommand};
 pub use obstacle::{ObstacleConfig, Scan};
 pub use queue::{Repeat, Submitted};
@@ -74,5 +79,5 @@ pub use reason::{Reason, Refusal};
 pub use source::Source;
 pub use state::{MeasuredState, PlanarPose, StateError};
 pub use stop::StopCause;
-pub use ticket::{Actuator, ActuatorError, Journaled, Record, SafeState};
+pub use ticket::{Actuator, ActuatorError, JointActuator, Journaled, Record, SafeState};
 pub use zone::{Zone, ZoneSet};

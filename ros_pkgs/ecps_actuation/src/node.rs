@@ -6,9 +6,13 @@
 
 mod acknowledger;
 pub(crate) mod actuator;
+mod cloud;
 mod convert;
+mod errands;
 mod goals;
+pub(crate) mod joints;
 mod markers;
+mod navigator;
 mod parameters;
 mod requests;
 mod stops;
@@ -66,6 +70,7 @@ pub struct Executor {
     base_frame: String,
     transforms: Transforms,
     guardian: Option<Guardian>,
+    runner: errands::Runner,
     /// Somebody activated before the supervisor watched or a topic of stop was heard.
     enable_when_ready: bool,
     /// Topics of stop that were not heard yet, and have to be.
@@ -144,7 +149,14 @@ fn configure(node: &mut Node<Executor>) -> Result<Executor, StartError> {
     let frame = config.frame.clone();
     let guarded = node.parameters().bool("require_supervisor")?;
     let guardian = guarded.then(|| Guardian::new(place, config.heartbeat_timeout));
-    let executive = Executive::new(config, journal, actuator, now(&clock)).map_err(StartError::layer)?;
+    let too_late = config.heartbeat_timeout;
+    let runner = errands::Runner::new(node, &frame)?;
+    let mut executive = Executive::new(config, journal, actuator, now(&clock)).map_err(StartError::layer)?;
+    if let Some(made) = joints::made(node.parameters())? {
+        made.listen(node, too_late, |config, actuators, gripper, reach| {
+            executive.attach(config, actuators, gripper, reach)
+        })?;
+    }
 
     for source in node.parameters().strings("sources")? {
         let (topic, name) = (source.clone(), source);
@@ -189,6 +201,7 @@ fn configure(node: &mut Node<Executor>) -> Result<Executor, StartError> {
         base_frame: String::new(),
         transforms,
         guardian,
+        runner,
         enable_when_ready: false,
         awaited: stops::awaited(node.parameters())?,
         in_error: BTreeSet::new(),
@@ -317,6 +330,7 @@ impl Executor {
         {
             tracing::error!("{reason}");
         }
+        self.run_errands();
         self.settle();
     }
 

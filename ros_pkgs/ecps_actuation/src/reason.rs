@@ -80,6 +80,22 @@ reasons! {
     Actuator "actuator",
     /// Refused: this process did not run for too long before it came to it.
     Overslept "overslept",
+    /// Refused: a joint that is in no group.
+    JointUnknown "joint_unknown",
+    /// Refused: a trajectory whose sizes or times do not go together.
+    JointMalformed "joint_malformed",
+    /// Refused: begins far from where the joint is.
+    JointStart "joint_start",
+    /// Refused: leaves a joint's positions.
+    JointPosition "joint_position",
+    /// Slowed down or refused: over a joint's greatest velocity.
+    JointVelocity "joint_velocity",
+    /// Slowed down or refused: over a joint's greatest acceleration.
+    JointAcceleration "joint_acceleration",
+    /// Refused: over a joint's greatest effort.
+    JointEffort "joint_effort",
+    /// Refused or halted: where a joint is, is not known.
+    JointStateStale "joint_state_stale",
 }
 
 impl Reason {
@@ -211,6 +227,80 @@ pub enum Refusal {
         /// Time that may pass.
         limit_ms: u128,
     },
+    /// See [`Reason::NotFinite`].
+    #[error("{list} of point {point} hold {value}, and must be finite")]
+    JointNotFinite {
+        /// Which point, from 0.
+        point: usize,
+        /// Which list of it.
+        list: &'static str,
+        /// What it held.
+        value: f64,
+    },
+    /// See [`Reason::JointUnknown`].
+    #[error("joint '{joint}' is none that this executor moves")]
+    JointUnknown {
+        /// Its name.
+        joint: String,
+    },
+    /// See [`Reason::JointMalformed`].
+    #[error("the trajectory is malformed: {what}")]
+    JointMalformed {
+        /// In a sentence.
+        what: String,
+    },
+    /// See [`Reason::JointStart`].
+    #[error("the trajectory begins {apart:.4} (rad or m) from where joint '{joint}' is, and may begin {limit} from it")]
+    JointStart {
+        /// Which joint.
+        joint: String,
+        /// How far.
+        apart: f64,
+        /// How far it may be.
+        limit: f64,
+    },
+    /// See [`Reason::JointPosition`].
+    #[error("joint '{joint}' would come to {value:.4}, and its positions are {lower} to {upper} (rad or m)")]
+    JointPosition {
+        /// Which joint.
+        joint: String,
+        /// Where it would be.
+        value: f64,
+        /// Least position.
+        lower: f64,
+        /// Greatest position.
+        upper: f64,
+    },
+    /// See [`Reason::JointVelocity`] and [`Reason::JointAcceleration`].
+    #[error("for joint '{joint}' ({}) it would take {by:.2} times as long; up to {limit} it would have been slowed down", reason.name())]
+    JointTooFast {
+        /// Which joint.
+        joint: String,
+        /// By how much too fast.
+        by: f64,
+        /// How much would have been lowered.
+        limit: f64,
+        /// Velocity or acceleration.
+        reason: Reason,
+    },
+    /// See [`Reason::JointEffort`].
+    #[error("joint '{joint}' is to give {value} (N m or N), and may give {limit}")]
+    JointEffort {
+        /// Which joint.
+        joint: String,
+        /// What was asked for.
+        value: f64,
+        /// The most.
+        limit: f64,
+    },
+    /// See [`Reason::JointStateStale`].
+    #[error("the state of joint '{joint}' has been silent for more than {limit_ms} ms, or was never received")]
+    JointStateStale {
+        /// Which joint.
+        joint: String,
+        /// How long it may be silent.
+        limit_ms: u128,
+    },
     /// See [`Reason::Actuator`].
     #[error("the actuator did not take the command: {cause}")]
     Actuator {
@@ -241,6 +331,14 @@ impl Refusal {
             Refusal::GoalActive { .. } => Reason::GoalActive,
             Refusal::Journal { .. } => Reason::Journal,
             Refusal::Actuator { .. } => Reason::Actuator,
+            Refusal::JointNotFinite { .. } => Reason::NotFinite,
+            Refusal::JointUnknown { .. } => Reason::JointUnknown,
+            Refusal::JointMalformed { .. } => Reason::JointMalformed,
+            Refusal::JointStart { .. } => Reason::JointStart,
+            Refusal::JointPosition { .. } => Reason::JointPosition,
+            Refusal::JointTooFast { reason, .. } => *reason,
+            Refusal::JointEffort { .. } => Reason::JointEffort,
+            Refusal::JointStateStale { .. } => Reason::JointStateStale,
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The supervisor as a ROS node: it publishes zero on the robot's `cmd_vel` when the executor does not run, tells why on
-//! `~/state`, and stays so until `~/reset`.
+//! The supervisor as a ROS node: it publishes zero on the robot's `cmd_vel` and holds its joints when the executor does not
+//! run, tells why on `~/state`, and stays so until `~/reset`.
 //!
 //! The work is done by a thread of its own, which needs nobody's cooperation: not that of the spin thread, and not the
 //! executor's.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,15 +13,18 @@ use ecps_core::clock::{RosClock as _, SteadyClock as _, SystemSteady};
 use ecps_core::id::CallerError;
 use ecps_ros::r2r::ecps_msgs::msg::SupervisorState;
 use ecps_ros::r2r::ecps_msgs::srv::ResetGate;
+use ecps_ros::r2r::sensor_msgs::msg::JointState;
 use ecps_ros::{
     Health, Managed, Node, NodeClock, ParameterError, Parameters, Publisher, Reply, Report, Spec, StartError, qos,
     realtime,
 };
 
+use crate::joint::JointConfig;
+use crate::joint::limbs::Limbs;
 use crate::link::{Lock, Place};
 use crate::motion::Velocity;
 use crate::node::actuator::CmdVel;
-use crate::node::place;
+use crate::node::{joints, place};
 use crate::supervise::{Hands, HardwareWatchdog, Shared, run};
 use crate::supervision::{Supervision, Watch};
 
@@ -41,6 +44,7 @@ pub struct Supervisor {
 #[derive(Clone)]
 struct RosHands {
     output: CmdVel,
+    limbs: Arc<Mutex<Limbs>>,
     state: Publisher<SupervisorState>,
     shared: Arc<Shared>,
     clock: NodeClock,
@@ -67,6 +71,38 @@ impl RosHands {
     }
 }
 
+impl RosHands {
+    fn limbs(&self) -> std::sync::MutexGuard<'_, Limbs> {
+        self.limbs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The joints to hold; none where there are none.
+fn limbs(node: &mut Node<Supervisor>, timeout: Duration) -> Result<Limbs, StartError> {
+    let (groups, topics): (Vec<_>, Vec<_>) = joints::groups(node.parameters())?.into_iter().unzip();
+    if groups.is_empty() {
+        return Ok(Limbs::none());
+    }
+    let actuators = joints::outputs(node, &groups, &topics, timeout)?;
+    let config = JointConfig {
+        groups,
+        // Nobody sends trajectories through here.
+        sources: Vec::new(),
+        state_timeout: node.parameters().seconds("joint_state_timeout")?,
+        command_lifetime: timeout,
+        future_tolerance: Duration::ZERO,
+        refuse_above: 1.0,
+        start_tolerance: 0.0,
+    };
+    node.in_any_state(|node| {
+        node.subscribe("joint_states", qos::any_sensor(10), |supervisor: &mut Supervisor, message: JointState| {
+            // What is malformed is the executor's to complain of.
+            let _ = supervisor.hands.limbs().measured(&joints::joint_states(&message), SystemSteady.now());
+        })
+    })?;
+    Limbs::new(config, actuators, None, None).map_err(StartError::layer)
+}
+
 impl Hands for RosHands {
     fn reach(&self) -> bool {
         self.output.subscribers() > 0
@@ -76,12 +112,19 @@ impl Hands for RosHands {
         if let Err(error) = self.output.publish(Velocity::ZERO) {
             tracing::error!("{error}");
         }
+        if let Err(error) = self.limbs().rest_all(SystemSteady.now()) {
+            tracing::error!("{error}");
+        }
     }
 
     fn changed(&mut self, watch: &Watch) {
         match watch {
             Watch::Alone => tracing::info!("there is no executor to watch"),
-            Watch::Watching => tracing::info!("the executor is being watched"),
+            Watch::Watching => {
+                // Where the joints are at the next stop is another place.
+                self.limbs().forget_rest();
+                tracing::info!("the executor is being watched");
+            }
             Watch::Latched(alarm) => tracing::error!("the robot is stopped: {alarm}; ~/reset leaves the stop"),
         }
         self.publish_state(&self.shared.look());
@@ -111,7 +154,7 @@ impl Managed for Supervisor {
         ] {
             parameters.declare(spec)?;
         }
-        Ok(())
+        joints::declare_groups(parameters)
     }
 
     fn configure(node: &mut Node<Supervisor>) -> Result<Supervisor, StartError> {
@@ -123,6 +166,7 @@ impl Managed for Supervisor {
         let shared = Arc::new(Shared::new(timeout));
         let hands = RosHands {
             output: CmdVel::new(node, stamped, timeout)?,
+            limbs: Arc::new(Mutex::new(limbs(node, timeout)?)),
             state: node.publisher("~/state", qos::latched())?,
             shared: Arc::clone(&shared),
             clock: node.clock(),

@@ -2,10 +2,11 @@
 //! than to append its record, so nothing moves unrecorded, by type.
 
 use ecps_core::clock::Steady;
-use ecps_journal::record::{Motion, Payload};
+use ecps_journal::record::{JointMotion, Motion, Payload};
 use ecps_journal::{AppendError, Durable, Journal, Moment};
 use thiserror::Error;
 
+use crate::joint::Trajectory;
 use crate::motion::Velocity;
 use crate::stop::StopCategory;
 
@@ -48,10 +49,10 @@ pub struct Journaled<T> {
     decided: Steady,
 }
 
-impl<T: Copy> Journaled<T> {
+impl<T> Journaled<T> {
     /// What was recorded.
-    pub fn value(&self) -> T {
-        self.value
+    pub fn value(&self) -> &T {
+        &self.value
     }
 
     /// The record's sequence.
@@ -71,6 +72,19 @@ impl Journaled<Velocity> {
     pub(crate) fn append<R: Record>(record: &mut R, moment: &Moment, motion: &Motion) -> Result<Self, AppendError> {
         let sequence = record.append(moment, motion)?;
         Ok(Journaled { value: motion.applied.map_or(Velocity::ZERO, Velocity::from), sequence, decided: moment.steady })
+    }
+}
+
+impl Journaled<Trajectory> {
+    /// Records a way of joints and gives what was applied; the record says the same.
+    pub(crate) fn append<R: Record>(
+        record: &mut R,
+        moment: &Moment,
+        motion: &JointMotion,
+        applied: Trajectory,
+    ) -> Result<Self, AppendError> {
+        let sequence = record.append(moment, motion)?;
+        Ok(Journaled { value: applied, sequence, decided: moment.steady })
     }
 }
 
@@ -105,7 +119,7 @@ impl SafeState {
     }
 }
 
-/// What moves the robot.
+/// What moves the robot's base.
 ///
 /// [`Actuator::halt`] is called at start, when nothing has been commanded yet, so that what cannot be brought to its safe
 /// state never starts; on every stop, again in every period while one is latched; and at the end, also that of a panic.
@@ -116,4 +130,14 @@ pub trait Actuator {
     fn drive(&mut self, velocity: Journaled<Velocity>) -> Result<(), ActuatorError>;
     /// Takes the safe state, which needs no record first.
     fn halt(&mut self) -> Result<(), ActuatorError>;
+}
+
+/// What moves a group of joints: an arm, a gripper. Its safe state is the group's, and is checked before anything moves.
+pub trait JointActuator: std::fmt::Debug + Send {
+    /// What [`JointActuator::rest`] leads to: [`SafeState::Hold`] or [`SafeState::Open`].
+    fn safe_state(&self) -> SafeState;
+    /// Takes a recorded way.
+    fn follow(&mut self, way: Journaled<Trajectory>) -> Result<(), ActuatorError>;
+    /// Takes the way into the safe state, which needs no record first; it replaces whatever is under way.
+    fn rest(&mut self, way: &Trajectory) -> Result<(), ActuatorError>;
 }

@@ -432,13 +432,27 @@ fn actions_that_cannot_be_done_are_rejected_with_code_and_sentence_and_recorded(
         (rejected(|m| operation(m).max_velocity = f32::INFINITY), ErrorCode::Invalid, "max_velocity is inf"),
         (rejected(|m| operation(m).tolerance = -1.0), ErrorCode::Invalid, "tolerance is -1"),
         (rejected(|m| operation(m).planner_id = "rrt".into()), ErrorCode::Unsupported, "'rrt'"),
-        (rejected(|m| m.action = Some(A::Gripper(proto::GripperOp::default()))), ErrorCode::Unsupported, "gripper"),
-        (rejected(|m| m.action = Some(A::Cloud(proto::CloudOp::default()))), ErrorCode::Unsupported, "cloud"),
-        (rejected(|m| m.action = Some(A::Sim(proto::SimStep::default()))), ErrorCode::Unsupported, "sim"),
+        (rejected(|m| m.action = Some(A::Gripper(proto::GripperOp::default()))), ErrorCode::Invalid, "gripper.command"),
+        (
+            rejected(|m| m.action = Some(A::Gripper(proto::GripperOp { command: 1, ..Default::default() }))),
+            ErrorCode::Unsupported,
+            "gripper_joints",
+        ),
+        (rejected(|m| m.action = Some(A::Cloud(proto::CloudOp::default()))), ErrorCode::Invalid, "cloud.api_name"),
+        (rejected(|m| m.action = Some(A::Sim(proto::SimStep::default()))), ErrorCode::Invalid, "sim.duration_s"),
         (
             rejected(|m| m.action = Some(A::Manipulate(proto::ManipulateOp::default()))),
+            ErrorCode::Invalid,
+            "manipulate.type",
+        ),
+        (
+            rejected(|m| {
+                let target_pose = Some(proto::RobotPose { qw: 1.0, ..Default::default() });
+                let pick = proto::ManipulateOp { r#type: 1, target_pose, ..Default::default() };
+                m.action = Some(A::Manipulate(pick));
+            }),
             ErrorCode::Unsupported,
-            "manipulate",
+            "arm_joints",
         ),
         (rejected(|m| operation(m).planner_id = "x".repeat(300_000)), ErrorCode::Invalid, "262144"),
     ] {

@@ -1,4 +1,6 @@
-//! `ecps eap`: looks at a robot's gate, stops it, leaves the stop, sets its limits and sends it to a place.
+//! `ecps eap`: looks at a robot's gate, stops it, leaves the stop, sets its limits and sends it actions.
+
+mod send;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -6,23 +8,16 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use ecps_core::clock::{RosClock as _, SystemRos};
-use ecps_ros::r2r::ecps_msgs::action::ExecuteAction;
-use ecps_ros::r2r::ecps_msgs::msg::{Caller, EapAction, GateState, SupervisorState};
+use ecps_ros::r2r::ecps_msgs::msg::{Caller, GateState, SupervisorState};
 use ecps_ros::r2r::ecps_msgs::srv::{EnableGate, ResetGate, SetLimits};
-use ecps_ros::r2r::nav_msgs::msg::Odometry;
 use ecps_ros::r2r::std_srvs::srv::Trigger;
-use ecps_ros::{ActionError, CallError, GoalId, Message, Node, NodeClock, Parameters, Spinning, StartError, qos};
+use ecps_ros::{ActionError, CallError, Message, Node, NodeClock, Parameters, Spinning, StartError, qos};
 use thiserror::Error;
 
 /// Within which a node answers.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Within which a supervisor tells that it is there.
 const MOMENT: Duration = Duration::from_secs(2);
-/// Within which an action ends.
-const DRIVE: Duration = Duration::from_secs(3600);
-
-/// `KIND_SET_POSE` of `ecps_msgs/EapAction`.
-const SET_POSE: u8 = 10;
 
 /// What `ecps eap` is told.
 #[derive(Debug, Args)]
@@ -47,8 +42,8 @@ enum Verb {
     Reset,
     /// Tell the limits, or lower those that are given, at most to the parameters
     Limits(Limits),
-    /// Send the robot to a place, and wait until it is there
-    Send(Target),
+    /// Send the robot to a place, or have it grip, step its world or call a cloud service, and wait until that is done
+    Send(send::Order),
 }
 
 #[derive(Debug, Args)]
@@ -71,25 +66,6 @@ struct Limits {
     /// Greatest turning jerk, rad/s³
     #[arg(long)]
     angular_jerk: Option<f64>,
-}
-
-#[derive(Debug, Args)]
-struct Target {
-    /// Metres
-    #[arg(allow_negative_numbers = true)]
-    x: f64,
-    /// Metres
-    #[arg(allow_negative_numbers = true)]
-    y: f64,
-    /// Heading, radians
-    #[arg(allow_negative_numbers = true, default_value_t = 0.0)]
-    heading: f64,
-    /// Frame of the place; by default that of the odometry
-    #[arg(long)]
-    frame: Option<String>,
-    /// Id of the action; the same id and place act once, however often they are sent
-    #[arg(long)]
-    id: Option<String>,
 }
 
 /// Why it did not work. One line.
@@ -203,7 +179,7 @@ pub fn run(options: &Eap) -> Result<ExitCode, EapError> {
         Verb::Estop => estop(robot),
         Verb::Reset => reset(robot),
         Verb::Limits(limits) => set_limits(robot, limits),
-        Verb::Send(target) => send(robot, target),
+        Verb::Send(order) => send::send(robot, order),
     }
 }
 
@@ -309,39 +285,5 @@ fn set_limits(mut robot: Robot, limits: &Limits) -> Result<ExitCode, EapError> {
         "angular  {} rad/s, {} rad/s², {} rad/s³",
         asked.max_angular_speed, asked.max_angular_acceleration, asked.max_angular_jerk
     );
-    Ok(ExitCode::SUCCESS)
-}
-
-fn send(mut robot: Robot, target: &Target) -> Result<ExitCode, EapError> {
-    let topic = robot.name("odom");
-    let odometry: Last<Odometry> = Last::default();
-    let heard = Arc::clone(&odometry);
-    robot.node.subscribe(&topic, qos::any_sensor(1), move |(), message: Odometry| keep(&heard, message))?;
-    let client = robot.node.action_client::<ExecuteAction::Action>(&robot.executor("execute"))?;
-    let clock = robot.clock.clone();
-    let _spinning = robot.spin();
-    let odometry = wait(&odometry, PATIENCE).ok_or(EapError::Silent { topic })?;
-    // The same caller each time, so that the same id is the same action.
-    let caller = Caller { id: "/ecps_eap".into(), ..caller(&clock) };
-    let id = target.id.clone().unwrap_or_else(|| format!("ecps-eap-{}", SystemRos.now().0));
-    let mut action = EapAction { spec: "eap/0.1".into(), id, kind: SET_POSE, ..EapAction::default() };
-    let pose = &mut action.set_pose;
-    pose.header.frame_id = target.frame.clone().unwrap_or(odometry.header.frame_id);
-    (pose.pose.position.x, pose.pose.position.y) = (target.x, target.y);
-    (pose.pose.orientation.z, pose.pose.orientation.w) = (target.heading / 2.0).sin_cos();
-    // Time and process: unique enough for one robot's clients.
-    let unique = SystemRos.now().0.to_le_bytes().into_iter().chain(std::process::id().to_le_bytes());
-    let mut goal = [0; 16];
-    goal.iter_mut().zip(unique).for_each(|(to, from)| *to = from);
-    let goal = GoalId(goal);
-    client.send(goal, ExecuteAction::Goal { caller, action }, PATIENCE, |feedback| {
-        println!("{:.2} m to go, {} actions before it", feedback.distance_remaining, feedback.before);
-    })?;
-    let (_, result) = client.result(goal, DRIVE)?;
-    if result.error_code != 0 {
-        return Err(EapError::Refused { what: "the action", reason: result.error_msg });
-    }
-    let end = &result.final_pose.pose.position;
-    println!("done at ({:.2}, {:.2}); record {} of the journal", end.x, end.y, result.journal_sequence);
     Ok(ExitCode::SUCCESS)
 }

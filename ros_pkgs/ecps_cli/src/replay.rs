@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ecps_actuation::drive::DriveConfig;
+use ecps_actuation::errand::Errands;
 use ecps_actuation::motion::LIMIT_RANGE;
 use ecps_actuation::{
     Actuator, ActuatorError, ArmError, Config, ConfigError, ErrorCode, Executive, Finished, GateConfig, GoalId,
@@ -190,7 +191,7 @@ impl Actuator for Base {
     }
 
     fn drive(&mut self, velocity: Journaled<Velocity>) -> Result<(), ActuatorError> {
-        self.command(velocity.value())
+        self.command(*velocity.value())
     }
 
     fn halt(&mut self) -> Result<(), ActuatorError> {
@@ -240,6 +241,7 @@ impl<R: Record> Replay<R> {
             state_lifetime: Duration::from_secs(5),
             heartbeat_timeout: SAFETY_TIMEOUT,
             queue_capacity: 1,
+            errands: Errands::default(),
         };
         journal.append(&Moment::default(), simulation)?;
         let at = now(&world.borrow());

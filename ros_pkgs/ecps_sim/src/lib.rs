@@ -6,6 +6,7 @@
 //! | [`floor_plan`] | an outline and solids in it; the built-in office |
 //! | [`lidar`] | a 2-D lidar with seeded noise, REP 117 |
 //! | [`robot`] | a differential-drive base: motors, contact with walls, command timeout, odometry |
+//! | [`arm`] | an arm and a gripper on it: joints that follow trajectories |
 //! | [`world`] | several robots, simulated time, the state digest |
 //! | [`tour`] | named places in the office and safe ways between them |
 //!
@@ -38,6 +39,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod arm;
 pub mod floor_plan;
 pub mod geometry;
 pub mod lidar;

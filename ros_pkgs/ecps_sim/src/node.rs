@@ -1,4 +1,6 @@
-//! The world as a ROS node: `/clock` and `/tf`, and per robot `<robot>/scan`, `<robot>/odom` and `<robot>/cmd_vel`.
+//! The world as a ROS node: `/clock` and `/tf`, and per robot `<robot>/scan`, `<robot>/odom` and `<robot>/cmd_vel`. A robot
+//! with an arm has `<robot>/joint_states` and `<robot>/robot_description`, and listens on `<robot>/joint_trajectory` and
+//! `<robot>/gripper_trajectory` as joint trajectory controllers do. A world that is paused moves by `~/step` alone.
 //!
 //! Frames (REP 105): `<robot>/odom` → `<robot>/base_footprint` → `<robot>/laser`. Without drift the odometry frame is
 //! the plan's. Simulated time runs at `real_time_factor` times wall time and never jumps: a machine that is too slow gets
@@ -6,21 +8,35 @@
 
 use std::time::Duration;
 
+use ecps_core::check::{CheckError, in_range};
 use ecps_core::clock::Stamp;
+use ecps_core::id::CallerError;
 use ecps_ros::r2r::builtin_interfaces::msg::Time;
+use ecps_ros::r2r::ecps_msgs::srv::StepWorld;
 use ecps_ros::r2r::geometry_msgs::msg::{Quaternion, Transform, TransformStamped, Twist, TwistStamped, Vector3};
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
 use ecps_ros::r2r::rosgraph_msgs::msg::Clock;
-use ecps_ros::r2r::sensor_msgs::msg::LaserScan;
-use ecps_ros::r2r::std_msgs::msg::Header;
+use ecps_ros::r2r::sensor_msgs::msg::{JointState, LaserScan};
+use ecps_ros::r2r::std_msgs::msg::{Header, String as StringMessage};
 use ecps_ros::tf::TransformBroadcaster;
-use ecps_ros::{Managed, Node, ParameterError, Parameters, Publisher, Spec, StartError, qos};
+use ecps_ros::{Managed, Node, ParameterError, Parameters, Publisher, Reply, Spec, StartError, qos};
 use nalgebra::Isometry2;
 
+use crate::arm::Arm;
 use crate::floor_plan::FloorPlan;
-use crate::robot::{Drift, RobotSpec, Velocity};
+use crate::robot::{Drift, Robot, RobotSpec, Velocity};
 use crate::tour::Tour;
 use crate::world::World;
+
+mod joints;
+
+/// Most steps of one call, which the world answers after the last.
+const MOST_STEPS: f64 = 20_000.0;
+/// How long after its stamp a call may be acted upon, where it does not say.
+const PATIENCE: Duration = Duration::from_secs(10);
+const INVALID: u8 = 1;
+const NOT_PAUSED: u8 = 2;
+const EXPIRED: u8 = 4;
 
 fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
     for spec in [
@@ -45,6 +61,11 @@ fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
         .unit("rad")
         .range(0.0, 1.0),
         Spec::bool("enable_stamped_cmd_vel", false, "Whether cmd_vel is a TwistStamped instead of a Twist."),
+        Spec::bool("arm", false, "Whether the robots have an arm and a gripper."),
+        Spec::double("gripper_object", 0.0, "Position of a finger at which it meets something; 0: nothing is there.")
+            .unit("m")
+            .range(0.0, 0.04),
+        Spec::bool("paused", false, "Whether time stands still but for ~/step."),
     ] {
         parameters.declare(spec)?;
     }
@@ -67,6 +88,7 @@ pub struct Sim {
     scan_every: u64,
     odom_every: u64,
     steps: u64,
+    paused: bool,
     robots: Vec<Outputs>,
     clock: Publisher<Clock>,
     tf: TransformBroadcaster,
@@ -77,6 +99,8 @@ struct Outputs {
     name: String,
     scan: Publisher<LaserScan>,
     odom: Publisher<Odometry>,
+    /// Of a robot with an arm; its description is latched, and kept for late joiners.
+    joints: Option<(Publisher<JointState>, Publisher<StringMessage>)>,
 }
 
 impl Managed for Sim {
@@ -97,6 +121,7 @@ fn configure(node: &mut Node<Sim>) -> Result<Sim, StartError> {
         distance: node.parameters().double("drift_distance")?,
         heading: node.parameters().double("drift_heading")?,
     };
+    let arm = node.parameters().bool("arm")?.then_some(node.parameters().double("gripper_object")?).map(Arm::new);
     let mut specs = Vec::new();
     let mut robots = Vec::new();
     for name in &names {
@@ -108,11 +133,14 @@ fn configure(node: &mut Node<Sim>) -> Result<Sim, StartError> {
         };
         let mut spec = RobotSpec::new(name, start);
         spec.base.drift = drift;
+        spec.arm.clone_from(&arm);
         specs.push(spec);
+        let joints = arm.is_some().then(|| joints::outputs(node, name)).transpose()?;
         robots.push(Outputs {
             name: name.clone(),
             scan: node.publisher(&format!("{name}/scan"), qos::reliable(5))?,
             odom: node.publisher(&format!("{name}/odom"), qos::reliable(10))?,
+            joints,
         });
     }
     let seed = node.parameters().integer("seed")?.unsigned_abs();
@@ -127,6 +155,9 @@ fn configure(node: &mut Node<Sim>) -> Result<Sim, StartError> {
             })?;
         } else {
             node.subscribe(&topic, qos::command(), move |sim: &mut Sim, command: Twist| sim.command(index, &command))?;
+        }
+        if arm.is_some() {
+            joints::listen(node, index, name)?;
         }
     }
 
@@ -149,11 +180,17 @@ fn configure(node: &mut Node<Sim>) -> Result<Sim, StartError> {
         scan_every: per(node.parameters().double("scan_rate")?),
         odom_every: per(node.parameters().double("odom_rate")?),
         steps: 0,
+        paused: node.parameters().bool("paused")?,
         robots,
         clock: node.publisher("/clock", qos::reliable(10))?,
         tf: node.transform_broadcaster()?,
     };
-    node.steady_timer(step.div_f64(node.parameters().double("real_time_factor")?), Sim::advance);
+    node.steady_timer(step.div_f64(node.parameters().double("real_time_factor")?), |sim: &mut Sim| {
+        if !sim.paused {
+            sim.advance(sim.step);
+        }
+    });
+    node.service_once::<StepWorld::Service>("~/step", |request| &request.caller, Sim::on_step)?;
     Ok(sim)
 }
 
@@ -165,23 +202,63 @@ impl Sim {
         }
     }
 
-    fn advance(&mut self) {
-        if let Err(error) = self.world.step(self.step) {
+    fn advance(&mut self, step: Duration) {
+        if let Err(error) = self.world.step(step) {
             tracing::error!("the world stands still: {error}");
             return;
         }
         self.steps += 1;
-        let stamp = ecps_ros::time(Stamp(i64::try_from(self.world.time_ns()).unwrap_or(i64::MAX)));
+        let stamp = self.stamp();
         self.clock.publish(&Clock { clock: stamp.clone() });
         if self.steps.is_multiple_of(self.odom_every) {
             let transforms = (0..self.robots.len()).filter_map(|robot| self.publish_odometry(robot, &stamp)).collect();
             self.tf.send(transforms);
-        }
-        if self.steps.is_multiple_of(self.scan_every) {
-            for robot in 0..self.robots.len() {
-                self.publish_scan(robot, &stamp);
+            for (index, outputs) in self.robots.iter().enumerate() {
+                let arm = self.world.robot(index).ok().and_then(Robot::arm);
+                if let (Some((states, _)), Some(arm)) = (&outputs.joints, arm) {
+                    states.publish(&joints::states(arm, stamp.clone()));
+                }
             }
         }
+        if self.steps.is_multiple_of(self.scan_every) {
+            self.publish_scans(&stamp);
+        }
+    }
+
+    fn stamp(&self) -> Time {
+        ecps_ros::time(Stamp(i64::try_from(self.world.time_ns()).unwrap_or(i64::MAX)))
+    }
+
+    fn publish_scans(&self, stamp: &Time) {
+        for robot in 0..self.robots.len() {
+            self.publish_scan(robot, stamp);
+        }
+    }
+
+    /// Steps a paused world, before it answers.
+    fn on_step(&mut self, request: StepWorld::Request, reply: Reply<StepWorld::Service>) {
+        let refused = |error_code, error_msg| StepWorld::Response { error_code, error_msg, time: self.stamp() };
+        let now = Stamp(i64::try_from(self.world.time_ns()).unwrap_or(i64::MAX));
+        if let Err(error) = ecps_ros::caller(&request.caller).check(now, PATIENCE) {
+            let code = if matches!(error, CallerError::Expired { .. }) { EXPIRED } else { INVALID };
+            return reply.send(refused(code, error.to_string()));
+        }
+        if !self.paused {
+            return reply.send(refused(NOT_PAUSED, "the world runs by itself (parameter 'paused')".into()));
+        }
+        let (duration, steps) = match steps(request.duration_s, request.physics_steps, self.step) {
+            Ok(split) => split,
+            Err(error) => return reply.send(refused(INVALID, error.to_string())),
+        };
+        for done in 0..steps {
+            // From the whole, so that parts of a nanosecond do not get lost.
+            let part = |nth: u32| duration.mul_f64(f64::from(nth) / f64::from(steps));
+            self.advance(part(done + 1).saturating_sub(part(done)));
+        }
+        if request.render_frame && !self.steps.is_multiple_of(self.scan_every) {
+            self.publish_scans(&self.stamp());
+        }
+        reply.send(StepWorld::Response { time: self.stamp(), ..StepWorld::Response::default() });
     }
 
     fn publish_odometry(&self, index: usize, stamp: &Time) -> Option<TransformStamped> {
@@ -226,4 +303,15 @@ impl Sim {
             intensities: Vec::new(),
         });
     }
+}
+
+/// The time to simulate, and in how many steps.
+fn steps(seconds: f64, steps: u32, own: Duration) -> Result<(Duration, u32), CheckError> {
+    in_range("duration_s", seconds, 1e-6, 3600.0)?;
+    let duration = Duration::from_secs_f64(seconds);
+    let steps = if steps > 0 { f64::from(steps) } else { (seconds / own.as_secs_f64()).ceil().max(1.0) };
+    let most = MOST_STEPS.min(duration.as_micros() as f64);
+    in_range("the number of steps", steps, 1.0, most)?;
+    in_range("the time of one step", seconds / steps, 1e-6, 1.0)?;
+    Ok((duration, steps as u32))
 }

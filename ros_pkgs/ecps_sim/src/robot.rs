@@ -1,6 +1,7 @@
 //! A differential-drive robot: motors with limits, a round footprint that walls stop, a command timeout, odometry.
 
 use crate::{
+    arm::Arm,
     lidar::LidarConfig,
     noise::{Gaussian, Purpose},
 };
@@ -101,13 +102,15 @@ pub struct RobotSpec {
     pub base: BaseConfig,
     /// Its lidar.
     pub lidar: LidarConfig,
+    /// Its arm.
+    pub arm: Option<Arm>,
 }
 
 impl RobotSpec {
     /// A robot with default base and lidar.
     #[must_use]
     pub fn new(name: impl Into<String>, start: Isometry2<f64>) -> Self {
-        Self { name: name.into(), start, base: BaseConfig::default(), lidar: LidarConfig::default() }
+        Self { name: name.into(), start, base: BaseConfig::default(), lidar: LidarConfig::default(), arm: None }
     }
 }
 
@@ -157,6 +160,7 @@ pub struct Robot {
     command_expires_ns: u64,
     odometry: Pose,
     odometry_noise: Gaussian,
+    arm: Option<Arm>,
     contact: Contact,
     collisions: u64,
     refused_commands: u64,
@@ -173,6 +177,7 @@ impl Robot {
             odometry_noise: Gaussian::new(seed, Purpose::Odometry { robot: index }),
             contact: Contact::Free,
             collisions: 0,
+            arm: spec.arm.clone(),
             refused_commands: 0,
             spec,
         }
@@ -213,6 +218,16 @@ impl Robot {
     #[must_use]
     pub fn refused_commands(&self) -> u64 {
         self.refused_commands
+    }
+
+    /// Its arm.
+    #[must_use]
+    pub fn arm(&self) -> Option<&Arm> {
+        self.arm.as_ref()
+    }
+
+    pub(crate) fn arm_mut(&mut self) -> Option<&mut Arm> {
+        self.arm.as_mut()
     }
 
     pub(crate) fn at(&self) -> Point2<f64> {

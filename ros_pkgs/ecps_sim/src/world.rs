@@ -1,6 +1,7 @@
 //! Several robots in one floor plan, under one simulated time.
 
 use crate::{
+    arm::{Arm, WayError, WayPoint},
     floor_plan::FloorPlan,
     lidar::{self, Disc, Scan},
     noise::{Gaussian, Purpose},
@@ -202,6 +203,16 @@ impl World {
         Ok(())
     }
 
+    /// Has a robot's joints follow a trajectory from now on.
+    ///
+    /// # Errors
+    /// [`WayError`]; then the joints go on as they were told before.
+    pub fn follow(&mut self, index: usize, joints: &[String], points: &[WayPoint]) -> Result<(), WayError> {
+        let now_ns = self.time_ns;
+        let arm = self.robots.get_mut(index).and_then(Robot::arm_mut).ok_or(WayError::NoArm)?;
+        arm.follow(joints, points, now_ns)
+    }
+
     /// Advances simulated time. The step is cut into pieces of [`MAX_PIECE`] and a shorter last one, in each of which the
     /// robots move one after the other in the order of their indices; so one step of 50 ms is five of 10 ms, exactly.
     ///
@@ -223,6 +234,9 @@ impl World {
                         .fold(self.plan.distance_to_wall(point), f64::min)
                 };
                 robot.drive(self.time_ns, piece, clearance);
+                if let Some(arm) = robot.arm_mut() {
+                    arm.advance(self.time_ns + u64::from(piece.subsec_nanos()), piece);
+                }
                 if let Some(own) = discs.get_mut(index) {
                     *own = disc(robot);
                 }
@@ -247,7 +261,8 @@ impl World {
 
     /// SHA-256 of the world's state: the bytes `ecps_sim/1`, then simulated time in ns and the number of robots as
     /// unsigned 64-bit numbers, then for each robot x, y (µm), heading (µrad, within ±π), forward speed (µm/s) and turning
-    /// speed (µrad/s), each rounded to the nearest integer and signed, 64 bits; all little-endian.
+    /// speed (µrad/s), each rounded to the nearest integer and signed, 64 bits; all little-endian. Of a robot with an arm
+    /// position and velocity of each joint follow, in µrad or µm.
     #[must_use]
     pub fn state_sha(&self) -> [u8; 32] {
         let mut sha = Sha256::new();
@@ -259,6 +274,11 @@ impl World {
             for value in [robot.at().x, robot.at().y, robot.heading(), linear, angular] {
                 sha.update(((value * 1e6).round() as i64).to_le_bytes());
             }
+            for joint in robot.arm().map(Arm::joints).unwrap_or_default() {
+                for value in [joint.position(), joint.velocity()] {
+                    sha.update(((value * 1e6).round() as i64).to_le_bytes());
+                }
+            }
         }
         sha.finalize().into()
     }
@@ -266,7 +286,7 @@ impl World {
 
 /// What can be said of a robot without looking at the others.
 fn check_alone(plan: &FloorPlan, robot: &RobotSpec) -> Result<(), WorldError> {
-    let RobotSpec { name, start, base, lidar } = robot;
+    let RobotSpec { name, start, base, lidar, arm: _ } = robot;
     let starts_with_digit = name.starts_with(|c: char| c.is_ascii_digit());
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if name.is_empty() || name.len() > MAX_NAME || starts_with_digit || !plain {

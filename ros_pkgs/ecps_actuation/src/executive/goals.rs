@@ -12,11 +12,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::Executive;
 use super::records::moment;
-use crate::action::{ACTION_BYTES, Action, ErrorCode, Rejection};
+use crate::action::{ACTION_BYTES, Action, ErrorCode, Kind, Rejection};
 use crate::arming::ArmingState;
 use crate::drive::Step;
+use crate::errand::ErrandEvent;
 use crate::gate::{ACTION_SOURCE, Verdict};
-use crate::goal::{Feedback, Finished, Goal, GoalId, Progress};
+use crate::goal::{Feedback, Finished, Goal, GoalId, Progress, Work};
 use crate::motion::{Now, Request, Velocity, VelocityCommand};
 use crate::plan::OnFailure;
 use crate::queue::{Repeat, Submitted};
@@ -52,7 +53,10 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         let recorded = self.note(moment(now, Direction::Inbound, request.trace), &payload, now);
         let action = checked?;
         let goal = GoalId(recorded.map_err(|cause| Rejection::new(ErrorCode::Journal, cause))?);
-        self.queue.push(Goal::new(goal, action, request, self.config.drive, now.steady), digest);
+        let queued = Goal::new(goal, action, request, &self.config, self.joints.fingers(), now.steady);
+        // There are fingers where a grip was accepted.
+        let queued = queued.ok_or_else(|| Rejection::new(ErrorCode::Unsupported, "this robot has no gripper"))?;
+        self.queue.push(queued, digest);
         Ok(Submitted { goal, repeat: Repeat::First })
     }
 
@@ -71,8 +75,22 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         if action.plan.expired(now.ros) {
             return Err(Rejection::new(ErrorCode::Expired, "action.meta.expires_at_ns is past"));
         }
-        if self.gate.fresh_state(now.steady).is_none() {
-            return Err(Rejection::new(ErrorCode::StateStale, self.gate.state_stale()));
+        let (errands, unsupported) =
+            (&self.config.errands, |text: &str| Err(Rejection::new(ErrorCode::Unsupported, text)));
+        match &action.kind {
+            Kind::SetPose { .. } | Kind::Navigate { .. } if self.gate.fresh_state(now.steady).is_none() => {
+                return Err(Rejection::new(ErrorCode::StateStale, self.gate.state_stale()));
+            }
+            Kind::SetPose { .. } | Kind::Navigate { .. } => {}
+            Kind::Gripper { force, .. } => self.check_grip(*force, now)?,
+            Kind::Manipulate { frame, task } => self.check_task(frame, task, now)?,
+            Kind::Cloud(_) if !errands.cloud => {
+                return unsupported("no cloud endpoint is configured (parameter 'cloud_endpoint')");
+            }
+            Kind::Sim(_) if !errands.sim => {
+                return unsupported("the robot is not simulated (parameter 'sim_step_service')");
+            }
+            Kind::Cloud(_) | Kind::Sim(_) => {}
         }
         if let Some(sha) = action.state_sha {
             let lifetime = self.config.state_lifetime;
@@ -82,8 +100,9 @@ impl<R: Record, A: Actuator> Executive<R, A> {
                 return Err(Rejection::new(ErrorCode::Expired, text));
             }
         }
-        let target = action.kind.target();
-        if let Some(zone) = self.config.gate.zones.iter().find(|zone| !zone.allows([target.x, target.y])) {
+        if let Some(target) = action.kind.target()
+            && let Some(zone) = self.config.gate.zones.iter().find(|zone| !zone.allows([target.x, target.y]))
+        {
             let text = format!("the target ({:.3}, {:.3}) is where zone '{}' bars it", target.x, target.y, zone.name());
             return Err(Rejection::new(ErrorCode::OutOfLimits, text));
         }
@@ -94,7 +113,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
     pub fn cancel(&mut self, goal: GoalId, now: Now) -> bool {
         let message = "the action was canceled";
         if self.goal.as_ref().is_some_and(|g| g.id == goal) {
-            self.halt(now);
+            self.still(now);
             self.end_goal(ErrorCode::Canceled, message.into(), now);
             return true;
         }
@@ -128,7 +147,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
             }
             let outranked =
                 self.gate.sources().find(ACTION_SOURCE).and_then(|id| self.gate.sources().outranked(id, now.steady));
-            if first.action.plan.early(now.ros) || outranked.is_some() {
+            if first.action.plan.early(now.ros) || (outranked.is_some() && first.moves_base()) {
                 return;
             }
             let dependencies = self.queue.check_dependencies(&first.caller, &first.action.plan.after);
@@ -138,14 +157,29 @@ impl<R: Record, A: Actuator> Executive<R, A> {
                 Ok(()) => {
                     self.goal = Some(goal);
                     // Whatever moved the robot until now; should that fail, the stop ends the action.
-                    self.halt(now);
+                    self.still(now);
                 }
             }
         }
     }
 
+    /// Whether the executor itself drives the base at present.
+    pub(super) fn is_driving(&self) -> bool {
+        self.goal.as_ref().is_some_and(|goal| matches!(goal.work, Work::Drive(_)))
+    }
+
     /// One step of the action.
-    pub(super) fn drive(&mut self, now: Now) {
+    pub(super) fn step_goal(&mut self, now: Now) {
+        match self.goal.as_ref().map(|goal| &goal.work) {
+            Some(Work::Drive(_)) => self.drive(now),
+            Some(Work::Grip { .. }) => self.step_grip(now),
+            Some(Work::Manipulate { .. }) => self.step_manipulation(now),
+            Some(Work::Errand { .. }) => self.hand_out(),
+            None => {}
+        }
+    }
+
+    fn drive(&mut self, now: Now) {
         let Some(goal) = &mut self.goal else { return };
         let elapsed = goal.stepped.map_or(Duration::ZERO, |last| now.steady.since(last));
         goal.stepped = Some(now.steady);
@@ -155,7 +189,8 @@ impl<R: Record, A: Actuator> Executive<R, A> {
             return self.end_goal(ErrorCode::StateStale, text, now);
         };
         let limits = goal.limits(self.gate.limits());
-        match goal.driver.step(state.pose, &limits, elapsed) {
+        let Work::Drive(driver) = &mut goal.work else { return };
+        match driver.step(state.pose, &limits, elapsed) {
             Ok(Step::Drive(Velocity { x, y, yaw })) => {
                 let trace = goal.trace;
                 let command = VelocityCommand {
@@ -182,15 +217,15 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         }
     }
 
-    /// How the first actions in line go on, the one under way first, at most 64; nothing before the first state.
+    /// How the first actions in line go on, the one under way first, at most 64.
     pub fn feedback(&self, now: Now) -> Vec<Feedback> {
-        let Some(state) = self.gate.last_state() else { return Vec::new() };
+        let state = self.gate.last_state();
         let active = self.goal.iter().map(|goal| (goal, Progress::Started));
         let waiting = self.queue.iter().map(|goal| (goal, Progress::Accepted));
         let describe = |(before, (goal, progress)): (usize, (&Goal, Progress))| Feedback {
             goal: goal.id,
             state,
-            distance_remaining: state.pose.distance(goal.driver.target()),
+            distance_remaining: goal.left(state.as_ref()),
             elapsed: now.steady.since(goal.accepted),
             progress,
             before,
@@ -205,6 +240,13 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         }
     }
 
+    /// Ends the action under way, which has succeeded and brought something back.
+    pub(super) fn end_goal_with(&mut self, answer: Vec<u8>, now: Now) {
+        if let Some(goal) = self.goal.take() {
+            self.conclude_with(goal, ErrorCode::None, String::new(), answer, now);
+        }
+    }
+
     /// Ends the action under way and all that wait.
     pub(super) fn end_all(&mut self, code: ErrorCode, message: &str, now: Now) {
         self.end_goal(code, message.into(), now);
@@ -213,8 +255,17 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         }
     }
 
-    /// Records and tells how an action ended that is neither under way nor waiting any more.
     fn conclude(&mut self, goal: Goal, code: ErrorCode, message: String, now: Now) {
+        self.conclude_with(goal, code, message, Vec::new(), now);
+    }
+
+    /// Records and tells how an action ended that is neither under way nor waiting any more.
+    fn conclude_with(&mut self, goal: Goal, code: ErrorCode, message: String, answer: Vec<u8>, now: Now) {
+        if let Work::Errand { handed_out: true, .. } = goal.work
+            && code != ErrorCode::None
+        {
+            self.errands.push_back(ErrandEvent::Recall(goal.id));
+        }
         let state = self.gate.last_state();
         let payload = record::Outcome {
             action_sequence: goal.id.0,
@@ -222,7 +273,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
             error_msg: message.clone(),
             state_sha: state.map(|s| s.sha().to_vec()).unwrap_or_default(),
         };
-        let finished = Finished { goal: goal.id, code, message, state };
+        let finished = Finished { goal: goal.id, code, message, state, answer };
         self.queue.ended(&goal, &finished);
         let failed = !matches!(code, ErrorCode::None | ErrorCode::Canceled | ErrorCode::Preempted | ErrorCode::Stopped);
         if failed && goal.action.plan.on_failure == OnFailure::Stop {

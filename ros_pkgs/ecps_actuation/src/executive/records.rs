@@ -34,7 +34,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         };
         let passed = if reason.is_some() { record::Verdict::Limited } else { record::Verdict::Admitted };
         self.describe(command, Some(applied), passed, reason);
-        match Journaled::append(&mut self.journal, &moment(now, Direction::Outbound, trace), &self.motion) {
+        match Journaled::<Velocity>::append(&mut self.journal, &moment(now, Direction::Outbound, trace), &self.motion) {
             Err(error) => {
                 let refusal = Refusal::Journal { cause: error.to_string() };
                 self.trip(StopCause::Journal, &error.to_string(), now);

@@ -71,7 +71,7 @@ impl Actuator for CmdVel {
         if age > self.too_late {
             return Err(ActuatorError(format!("the decision was {age:?} old, and may be {:?}", self.too_late)));
         }
-        self.publish(velocity.value())
+        self.publish(*velocity.value())
     }
 
     fn halt(&mut self) -> Result<(), ActuatorError> {

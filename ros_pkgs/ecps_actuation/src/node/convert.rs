@@ -161,13 +161,14 @@ pub(super) fn result(finished: Finished, frame: &str) -> ExecuteAction::Result {
         final_pose: finished.state.as_ref().map(|state| pose_stamped(state, frame)).unwrap_or_default(),
         state_sha: finished.state.map(|state| state.sha().to_vec()).unwrap_or_default(),
         journal_sequence: finished.goal.0,
+        answer: finished.answer,
     }
 }
 
 /// How an action goes on.
 pub(super) fn feedback(feedback: &Feedback, frame: &str) -> ExecuteAction::Feedback {
     let mut message = ExecuteAction::Feedback {
-        current_pose: pose_stamped(&feedback.state, frame),
+        current_pose: feedback.state.as_ref().map(|state| pose_stamped(state, frame)).unwrap_or_default(),
         distance_remaining: feedback.distance_remaining,
         progress: feedback.progress as u8,
         before: u32::try_from(feedback.before).unwrap_or(u32::MAX),

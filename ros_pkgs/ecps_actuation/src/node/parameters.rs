@@ -4,6 +4,7 @@ use ecps_core::budget::SAFETY_TIMEOUT;
 use ecps_journal::{Compression, Options, PayloadKey};
 use ecps_ros::{ParameterError, Parameters, Spec, StartError, realtime};
 
+use super::{errands, joints};
 use crate::Config;
 use crate::drive::DriveConfig;
 use crate::gate::{ACTION_SOURCE, Base, GateConfig, StateNeed};
@@ -133,6 +134,8 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
     ] {
         parameters.declare(spec)?;
     }
+    joints::declare(parameters)?;
+    errands::declare(parameters)?;
     for source in parameters.strings("sources")? {
         let sentence = "The source with the highest is heard.";
         parameters.declare(Spec::integer(format!("{source}.priority"), 10, sentence).range(0.0, 255.0))?;
@@ -193,6 +196,7 @@ pub(super) fn config(parameters: &Parameters) -> Result<Config, StartError> {
         state_lifetime: std::time::Duration::from_secs(5),
         heartbeat_timeout,
         queue_capacity: parameters.size("queue_capacity")?,
+        errands: errands::offered(parameters)?,
     })
 }
 

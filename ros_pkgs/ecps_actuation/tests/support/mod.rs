@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ecps_actuation::drive::DriveConfig;
+use ecps_actuation::errand::Errands;
 use ecps_actuation::{
     Actuator, ActuatorError, Config, Executive, GateConfig, Journaled, Limits, MeasuredState, Now, PlanarPose, Record,
     Request, SafeState, Velocity, VelocityCommand,
@@ -81,7 +82,7 @@ impl Actuator for Shared {
         if world.drive_fails {
             return Err(ActuatorError("the motor driver is gone".into()));
         }
-        world.log.push(Event::Driven(velocity.sequence(), velocity.value()));
+        world.log.push(Event::Driven(velocity.sequence(), *velocity.value()));
         Ok(())
     }
 
@@ -119,6 +120,7 @@ pub fn config(gate: GateConfig) -> Config {
         // As long as it may be, since few of the tests tick every 20 ms.
         heartbeat_timeout: Duration::from_secs(1),
         queue_capacity: 4,
+        errands: Errands::default(),
     }
 }
 
