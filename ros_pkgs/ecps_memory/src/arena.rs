@@ -14,7 +14,7 @@ use crate::graph::{Graph, Near};
 use crate::place::Shape;
 use crate::vector::{Unit, Vectors};
 
-pub(crate) use search::{Ask, Found, Hitting, Way};
+pub(crate) use search::Ask;
 
 /// Candidates that a walk of the graph keeps, before a live recall is known.
 const FIRST_EF: u32 = 96;
@@ -82,18 +82,6 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// Lets everything through that has not expired.
-    pub(crate) fn open(now: Stamp) -> Filter {
-        Filter {
-            now,
-            not_before: Stamp(i64::MIN),
-            not_after: Stamp(i64::MAX),
-            valid_at: None,
-            place: None,
-            labels: Vec::new(),
-        }
-    }
-
     fn passes(&self, facts: &Facts) -> bool {
         let in_time = self.not_before <= facts.last && facts.first <= self.not_after && self.now < facts.expires;
         let valid = || self.valid_at.is_none_or(|at| facts.valid_from <= at && at <= facts.valid_until);
@@ -243,10 +231,6 @@ impl Arena {
 
     pub(crate) fn facts(&self, row: i64) -> Option<&Facts> {
         self.facts.get(*self.slots.get(&row)? as usize)
-    }
-
-    pub(crate) fn vector(&self, row: i64) -> Option<Unit> {
-        self.slots.get(&row).map(|slot| self.vectors.get(*slot))
     }
 
     /// All there are, in no order.

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ecps_core::clock::Stamp;
 
-use crate::arena::{Arena, Ask, Details, Facts, Filter, Placed, TextScores, Way};
+use crate::arena::{Arena, Ask, Details, Facts, Filter, Placed, TextScores};
 use crate::best::Best;
 use crate::error::QueryError;
 use crate::graph::Scratch;
 use crate::names::Names;
-use crate::query::Query;
+use crate::query::{Query, Way};
 use crate::record::{Record, namespace_or_default};
 use crate::vector::Unit;
 
@@ -84,10 +84,6 @@ fn frame_name(map_id: &str, frame_id: &str) -> String {
 impl Index {
     pub(crate) fn records(&self) -> usize {
         self.records
-    }
-
-    pub(crate) fn spaces(&self) -> impl Iterator<Item = (&String, &Space)> {
-        self.spaces.iter()
     }
 
     pub(crate) fn space(&self, namespace: &str) -> Option<&Space> {

@@ -393,3 +393,42 @@ impl Drop for Memory {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::query::{Likeness, Way};
+
+    /// Most links of the graph are taken away under its hands.
+    #[test]
+    fn a_graph_that_finds_too_little_is_noticed_and_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { graph_from: 1000, ..Options::default() };
+        let memory = Memory::open(&folder.path().join("memory.db"), options, uuid_ids()).unwrap();
+        let wave = |n: usize| -> Vec<f32> { (0..24).map(|i| ((n * 37 + i * 101) as f32 * 0.37).sin()).collect() };
+        let one = |n| Record { model_id: "toy".into(), embedding: wave(n), ..Record::default() };
+        memory.put((0..1000).map(one).collect()).wait().unwrap();
+        memory.put((1000..2000).map(one).collect()).wait().unwrap();
+        memory.put((2000..3000).map(one).collect()).wait().unwrap();
+        let wait_for = |what: &dyn Fn(&Stats) -> bool| {
+            let start = Instant::now();
+            while !what(&memory.stats()) {
+                assert!(start.elapsed() < Duration::from_secs(120), "{:?}", memory.stats());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        };
+        wait_for(&|stats| stats.indexed == 3000);
+        let mut index = memory.shared.index.write().unwrap();
+        index.arena_mut("default", "toy").unwrap().sabotage();
+        drop(index);
+        for n in 0..64 {
+            let likeness = Some(Likeness { model_id: "toy".into(), embedding: wave(5000 + n) });
+            let answer = memory.query(Query { likeness, min_sim: -1.0, ..Query::default() }).wait().unwrap();
+            assert_eq!(answer.way, Way::Graph);
+        }
+        wait_for(&|stats| stats.rebuilds >= 2);
+        wait_for(&|stats| stats.recall.is_some_and(|recall| recall > 0.9));
+    }
+}

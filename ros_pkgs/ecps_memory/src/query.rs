@@ -9,8 +9,6 @@ use ecps_core::limits::NAME_BYTES;
 use crate::place::Place;
 use crate::record::{self, ID_BYTES, InvalidError, Record};
 
-pub use crate::arena::Way;
-
 /// Most hits that may be asked for.
 pub const MOST_HITS: u32 = 1000;
 /// Longest words to search for, bytes.
@@ -111,6 +109,18 @@ pub struct Likeness {
     pub model_id: String,
     /// The vector, as [`Record::embedding`].
     pub embedding: Vec<f32>,
+}
+
+/// How hits were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Way {
+    /// No vector was asked for.
+    #[default]
+    NoVector,
+    /// Every record that passes was compared.
+    Scan,
+    /// By a walk of the graph: most of the best, not surely all.
+    Graph,
 }
 
 /// One answer of a query.

@@ -111,3 +111,14 @@ pub fn salvage(path: &Path, to: &Path) -> Result<(u64, Vec<Damage>), KeepError> 
     file::give_back(&new)?;
     Ok((saved, lost))
 }
+
+/// Gives what is no longer used back to the disk. The file may not be served meanwhile.
+pub fn vacuum(path: &Path) -> Result<(), KeepError> {
+    let failed = |error: OpenError| KeepError::Unavailable(Unavailable::Storage(error.to_string()));
+    file::open_onlooker(path).map_err(failed)?;
+    let (claimed, _lock) = file::claim(path).map_err(failed)?;
+    let connection = file::open_writer(&claimed, None, Durability::Full).map_err(failed)?;
+    connection.execute_batch("VACUUM")?;
+    file::give_back(&connection)?;
+    Ok(())
+}

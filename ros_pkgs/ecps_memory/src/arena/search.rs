@@ -4,7 +4,7 @@ use super::plan::Candidates;
 use super::{Arena, Filter, TextScores};
 use crate::best::{Best, Candidate};
 use crate::graph::{Near, Scratch};
-use crate::query::Ranking;
+use crate::query::{Ranking, Way};
 use crate::vector::Unit;
 
 /// Slots compared between two looks at the clock.
@@ -23,18 +23,6 @@ pub(crate) struct Ask<'a> {
     pub(crate) ranking: Ranking,
     /// Whether it has taken too long.
     pub(crate) late: &'a dyn Fn() -> bool,
-}
-
-/// How hits were found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Way {
-    /// No vector was asked for.
-    #[default]
-    NoVector,
-    /// Every record that passes was compared.
-    Scan,
-    /// By a walk of the graph: most of the best, not surely all.
-    Graph,
 }
 
 /// What the hits do not tell.

@@ -11,11 +11,11 @@ use ecps_core::clock::Steady;
 
 use super::writer::{Apart, Job};
 use super::{Shared, graph_file};
-use crate::arena::{Arena, MOST_EF, Way};
+use crate::arena::{Arena, MOST_EF};
 use crate::graph::{Graph, Links, Scratch};
 use crate::index::Terms;
 use crate::lane::Lane;
-use crate::query::{Query, SIMILARITY_TOLERANCE};
+use crate::query::{Query, SIMILARITY_TOLERANCE, Way};
 use crate::reply::Reply;
 
 /// Pause between looks, where there is nothing to do.
@@ -35,6 +35,8 @@ const ENOUGH: usize = 32;
 /// Below the first, walks keep more candidates; below the second, although they keep the most, the graph is built anew.
 const WANTED_RECALL: f32 = 0.97;
 const LEAST_RECALL: f32 = 0.90;
+/// Below this no number of candidates helps.
+const BROKEN_RECALL: f32 = 0.5;
 /// Expired records forgotten at a time.
 const EXPIRED: usize = 1024;
 /// Nodes whose links are chosen at once while a graph is built, at most: they do not see one another.
@@ -246,7 +248,7 @@ impl Keeper {
         if samples.len() < ENOUGH || recall >= WANTED_RECALL {
             return;
         }
-        if arena.ef() < MOST_EF {
+        if recall >= BROKEN_RECALL && arena.ef() < MOST_EF {
             arena.set_ef(arena.ef() * 3 / 2);
             samples.clear();
         } else if recall < LEAST_RECALL {

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use super::{Shared, row};
-use crate::arena::{TextScores, Way};
+use crate::arena::TextScores;
 use crate::error::{ANSWER_BYTES, GetError, QueryError, Unavailable};
 use crate::graph::Scratch;
 use crate::index::{Ranked, Terms};
 use crate::lane::Ticket;
-use crate::query::{Answer, Hit, Query};
+use crate::query::{Answer, Hit, Query, Way};
 use crate::record::{Record, namespace_or_default};
 use crate::reply::Answering;
 use crate::stats::Damage;
