@@ -142,7 +142,7 @@ fn words_labels_robots_and_weights_are_asked_at_once() {
     let said = |id: &str, text: &str, vector: &[f32]| Record { text: text.into(), ..record(id, vector) };
     let put = vec![
         Record { robot: "r1".into(), importance: 0.1, ..when(1, said("cup", "a red cup on the table", &[1.0, 0.0])) },
-        Record { robot: "r2".into(), importance: 0.9, ..when(100, said("door", "the red door, half open", &[0.8, 0.6])) },
+        Record { robot: "r2".into(), importance: 0.9, ..when(100, said("door", "the red door at the far end of the corridor, half open as so often", &[0.8, 0.6])) },
         when(3, said("silent", "", &[1.0, 0.0])),
     ];
     memory.put(put).wait().unwrap();
