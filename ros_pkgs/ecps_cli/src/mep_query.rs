@@ -26,7 +26,8 @@ const BYTES: usize = EMBEDDING_ELEMENTS * 8;
 pub fn mep_query(query: &Path, expected: &Path, tolerance: f64) -> Result<(Vec<String>, usize), String> {
     check::in_range("tolerance", tolerance, 0.0, 2.0).map_err(|e| e.to_string())?;
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let memory = Memory::open(&folder.path().join("memory.db"), Options::default(), uuid_ids()).map_err(|e| e.to_string())?;
+    let memory =
+        Memory::open(&folder.path().join("memory.db"), Options::default(), uuid_ids()).map_err(|e| e.to_string())?;
     let mut wanted = Vec::new();
     for (index, bytes) in messages(expected).map_err(|e| e.to_string())?.iter().enumerate() {
         let at = |e: String| format!("{}, message {index}: {e}", expected.display());
@@ -74,7 +75,9 @@ fn vector(tensor: &Ltp) -> Result<Vec<f32>, String> {
     let bytes = zstd::bulk::decompress(&tensor.tensor_zstd, BYTES).map_err(|e| format!("its tensor: {e}"))?;
     let numbers: Vec<f32> = match tensor.dtype.as_str() {
         "f32" => bytes.chunks_exact(4).filter_map(|v| v.try_into().ok().map(f32::from_le_bytes)).collect(),
-        "f64" => bytes.chunks_exact(8).filter_map(|v| v.try_into().ok().map(|v| f64::from_le_bytes(v) as f32)).collect(),
+        "f64" => {
+            bytes.chunks_exact(8).filter_map(|v| v.try_into().ok().map(|v| f64::from_le_bytes(v) as f32)).collect()
+        }
         other => return Err(format!("its dtype is '{other}', and an embedding is f32 or f64")),
     };
     let elements: u64 = tensor.shape.iter().map(|extent| u64::from(*extent)).product();

@@ -116,7 +116,8 @@ fn summary(members: &[Record]) -> Record {
     let Some(middle) = members.iter().max_by(|a, b| near(a).total_cmp(&near(b))) else { return Record::default() };
     let ids: Vec<String> = members.iter().map(|member| member.id.clone()).collect();
     let posed: Vec<&Isometry3<f64>> = members.iter().filter_map(|member| member.pose.as_ref()).collect();
-    let place = posed.iter().map(|pose| pose.translation.vector).sum::<nalgebra::Vector3<f64>>() / posed.len().max(1) as f64;
+    let place =
+        posed.iter().map(|pose| pose.translation.vector).sum::<nalgebra::Vector3<f64>>() / posed.len().max(1) as f64;
     let mut summary = Record { payload: Vec::new(), payload_type: SUMMARY.into(), ..middle.clone() };
     let labels: BTreeSet<&String> = members.iter().flat_map(|member| &member.labels).collect();
     // The same members make the same summary, whatever it was called before.

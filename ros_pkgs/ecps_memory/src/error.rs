@@ -178,7 +178,9 @@ pub enum PutError {
         namespace: String,
     },
     /// It does not fit into its namespace even without all that may go.
-    #[error("the records of namespace '{namespace}' would need {needed} {unit}, more than its quota of {limit}, and {pinned} {unit} of it are pinned")]
+    #[error(
+        "the records of namespace '{namespace}' would need {needed} {unit}, more than its quota of {limit}, and {pinned} {unit} of it are pinned"
+    )]
     Quota {
         /// The namespace.
         namespace: String,
@@ -309,7 +311,9 @@ pub enum KeepError {
     #[error(transparent)]
     Invalid(#[from] InvalidError),
     /// A name of something that could lie elsewhere.
-    #[error("the snapshot's name is '{0}', and must be 1 to 64 letters, digits, '-', '_' and '.', not beginning with '.'")]
+    #[error(
+        "the snapshot's name is '{0}', and must be 1 to 64 letters, digits, '-', '_' and '.', not beginning with '.'"
+    )]
     Name(String),
     /// No such snapshot.
     #[error("there is no snapshot '{name}' in '{}'", folder.display())]

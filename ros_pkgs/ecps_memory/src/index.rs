@@ -99,7 +99,9 @@ impl Index {
     }
 
     pub(crate) fn arenas(&self) -> impl Iterator<Item = (&String, &String, &Arena)> {
-        self.spaces.iter().flat_map(|(namespace, space)| space.models.iter().map(move |(m, arena)| (namespace, m, arena)))
+        self.spaces
+            .iter()
+            .flat_map(|(namespace, space)| space.models.iter().map(move |(m, arena)| (namespace, m, arena)))
     }
 
     /// Elements of the model's vectors, if it has any.
@@ -186,7 +188,8 @@ impl Index {
 
     /// Rows to forget, least recently queried first, until so many records and bytes are free; pinned ones stay.
     pub(crate) fn least_queried(&self, namespace: &str, records: u64, bytes: u64) -> Vec<(i64, u64)> {
-        let entries = self.spaces.get(namespace).into_iter().flat_map(|space| space.models.values()).flat_map(Arena::entries);
+        let entries =
+            self.spaces.get(namespace).into_iter().flat_map(|space| space.models.values()).flat_map(Arena::entries);
         let mut candidates: Vec<(u64, i64, u64)> = entries
             .filter(|(_, details)| !details.pinned)
             .map(|(_, details)| (details.queried.load(Ordering::Relaxed), details.row, details.bytes.into()))
@@ -270,9 +273,7 @@ impl Index {
     fn filter(&self, query: &Query, now: Stamp) -> Option<Filter> {
         let place = match &query.place {
             None => None,
-            Some(place) => {
-                Some((self.names.find(&frame_name(&place.map_id, &place.frame_id))?, place.shape.clone()))
-            }
+            Some(place) => Some((self.names.find(&frame_name(&place.map_id, &place.frame_id))?, place.shape.clone())),
         };
         let robot = (!query.robot.is_empty()).then(|| robot_name(&query.robot));
         let labels = query.labels.iter().map(|label| label_name(label)).chain(robot);

@@ -12,7 +12,9 @@ use ecps_core::clock::{RosClock, SteadyClock, SystemRos, SystemSteady};
 use nalgebra::Isometry3;
 
 use crate::consolidate::Consolidation;
-use crate::error::{BATCH, BATCH_BYTES, DeleteError, GetError, KeepError, OpenError, PutError, QueryError, Unavailable};
+use crate::error::{
+    BATCH, BATCH_BYTES, DeleteError, GetError, KeepError, OpenError, PutError, QueryError, Unavailable,
+};
 use crate::lane::Lane;
 use crate::policy::Policy;
 use crate::query::{Answer, Query};

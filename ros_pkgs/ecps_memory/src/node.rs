@@ -10,6 +10,7 @@ mod parameters;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use ecps_core::budget::MessageKind;
@@ -21,7 +22,9 @@ use ecps_ros::r2r::ecps_msgs::srv::{
     ConsolidateMemory, DeleteMemory, GetMemory, PutMemory, QueryMemory, ReanchorMemory, RestoreMemory, SnapshotMemory,
 };
 use ecps_ros::r2r::visualization_msgs::msg::MarkerArray;
-use ecps_ros::{BudgetEvents, BudgetMeter, Managed, Node, NodeClock, ParameterError, Parameters, Publisher, StartError, qos};
+use ecps_ros::{
+    BudgetEvents, BudgetMeter, Managed, Node, NodeClock, ParameterError, Parameters, Publisher, StartError, qos,
+};
 
 use crate::{Cause, Consolidation, GraphFile, Likeness, Memory, Options, Query, Record, Stored, uuid_ids};
 use convert::{hit_to_ros, query_from_ros, record_from_ros, record_to_ros, transform_from_ros, way_to_ros};
@@ -36,10 +39,44 @@ const OVERLOADED: u8 = 3;
 const EXPIRED: u8 = 4;
 const NOT_FOUND: u8 = 6;
 
-/// A standing query and where its matches go.
-struct Standing {
-    query: Query,
-    matches: Publisher<MemoryHit>,
+/// Messages that wait for the spin thread, which alone may publish; beyond that they are dropped and counted.
+const OUTBOX: usize = 1024;
+/// How often it looks.
+const OUTBOX_EVERY: Duration = Duration::from_millis(10);
+
+/// What answers on their way leave to be published.
+enum Outgoing {
+    /// A match of the standing query at this place in the list.
+    Match(usize, Box<MemoryHit>),
+    Markers(MarkerArray),
+}
+
+/// The end that answers have.
+#[derive(Clone)]
+struct Outbox {
+    sender: SyncSender<Outgoing>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Outbox {
+    fn leave(&self, message: Outgoing) {
+        if self.sender.try_send(message).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Leaves what matches a standing query. What was merged into a record matched when that one came.
+    fn leave_matches(&self, standing: &[Query], records: Vec<Record>, stored: &[Stored]) {
+        for (mut record, stored) in records.into_iter().zip(stored).filter(|(_, stored)| !stored.merged) {
+            record.id.clone_from(&stored.id);
+            record.version = stored.version;
+            for (place, query) in standing.iter().enumerate() {
+                if let Some(hit) = query.matches(&record) {
+                    self.leave(Outgoing::Match(place, Box::new(hit_to_ros(hit))));
+                }
+            }
+        }
+    }
 }
 
 /// The node's state.
@@ -52,9 +89,12 @@ pub struct Server {
     put_lifetime: Duration,
     query_lifetime: Duration,
     observed_in_vain: Arc<AtomicU64>,
-    standing: Arc<Vec<Standing>>,
+    standing: Arc<Vec<Query>>,
+    matches: Vec<Publisher<MemoryHit>>,
     stats: Publisher<MemoryStats>,
-    markers: Arc<Publisher<MarkerArray>>,
+    markers: Publisher<MarkerArray>,
+    outbox: Outbox,
+    outgoing: Receiver<Outgoing>,
     most_markers: u32,
 }
 
@@ -66,6 +106,11 @@ impl Managed for Server {
     }
 
     fn configure(node: &mut Node<Server>) -> Result<Server, StartError> {
+        configure(node)
+    }
+}
+
+fn configure(node: &mut Node<Server>) -> Result<Server, StartError> {
     let profile = parameters::profile(node.parameters())?;
     let clock = node.clock();
     let options = Options { clock: Arc::new(clock.clone()), ..parameters::options(node.parameters(), profile)? };
@@ -84,7 +129,8 @@ impl Managed for Server {
         tracing::warn!("the graph is built anew, and everything is scanned meanwhile: {reason}");
     }
     tracing::info!("{} records in {}", memory.stats().records, database.display());
-    let standing = standing(node, &memory)?;
+    let (standing, matches) = standing(node, &memory)?;
+    let (sender, outgoing) = sync_channel(OUTBOX);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("mep-answers")
@@ -101,6 +147,7 @@ impl Managed for Server {
     node.service_once::<ConsolidateMemory::Service>("~/consolidate", |request| &request.caller, Server::consolidate)?;
     node.subscribe("~/observe", qos::reliable(100), Server::observe)?;
     node.steady_timer(Duration::from_secs(1), |server| server.publish_stats());
+    node.steady_timer(OUTBOX_EVERY, Server::publish_outgoing);
     node.steady_timer(MARKERS_EVERY, |server| server.publish_markers());
 
     let budgets = BudgetEvents::new(node, profile)?;
@@ -114,14 +161,18 @@ impl Managed for Server {
         query_lifetime: MessageKind::MepQuery.budget(profile).timeout,
         observed_in_vain: Arc::default(),
         standing: Arc::new(standing),
+        matches,
         stats: node.publisher("~/stats", qos::default())?,
-        markers: Arc::new(node.publisher("~/markers", qos::latched())?),
+        markers: node.publisher("~/markers", qos::latched())?,
+        outbox: Outbox { sender, lost: Arc::default() },
+        outgoing,
         most_markers: node.parameters().integer("markers")?.clamp(0, 1000) as u32,
     })
 }
 
-fn standing(node: &mut Node<Server>, memory: &Memory) -> Result<Vec<Standing>, StartError> {
-    let mut all = Vec::new();
+/// The standing queries, and where the matches of each go.
+fn standing(node: &mut Node<Server>, memory: &Memory) -> Result<(Vec<Query>, Vec<Publisher<MemoryHit>>), StartError> {
+    let (mut queries, mut matches) = (Vec::new(), Vec::new());
     for name in node.parameters().strings("standing")? {
         let (mut query, like) = parameters::standing(node.parameters(), &name)?;
         if !like.is_empty() {
@@ -129,22 +180,10 @@ fn standing(node: &mut Node<Server>, memory: &Memory) -> Result<Vec<Standing>, S
             let record = memory.get(&query.namespace, &like).wait().map_err(told)?;
             query.likeness = Some(Likeness { model_id: record.model_id, embedding: record.embedding });
         }
-        all.push(Standing { query, matches: node.publisher(&format!("~/matches/{name}"), qos::reliable(100))? });
+        queries.push(query);
+        matches.push(node.publisher(&format!("~/matches/{name}"), qos::reliable(100))?);
     }
-    Ok(all)
-}
-
-/// Publishes those that match a standing query. What was merged into a record matched when that one came.
-fn publish_matches(standing: &[Standing], records: Vec<Record>, stored: &[Stored]) {
-    for (mut record, stored) in records.into_iter().zip(stored).filter(|(_, stored)| !stored.merged) {
-        record.id.clone_from(&stored.id);
-        record.version = stored.version;
-        for standing in standing {
-            if let Some(hit) = standing.query.matches(&record) {
-                standing.matches.publish(&hit_to_ros(hit));
-            }
-        }
-    }
+    Ok((queries, matches))
 }
 
 impl Server {
@@ -166,11 +205,12 @@ impl Server {
             Err(error) => return reply.send(refused((INVALID, error.to_string()))),
         };
         let watched = if self.standing.is_empty() { Vec::new() } else { records.clone() };
-        let (pending, meter, standing) = (self.memory.put(records), self.put_meter.clone(), self.standing.clone());
+        let (pending, meter) = (self.memory.put(records), self.put_meter.clone());
+        let (outbox, standing) = (self.outbox.clone(), self.standing.clone());
         self.runtime.spawn(async move {
             let response = match pending.await {
                 Ok(stored) => {
-                    publish_matches(&standing, watched, &stored);
+                    outbox.leave_matches(&standing, watched, &stored);
                     let merged = stored.iter().map(|stored| stored.merged).collect();
                     let (ids, versions) = stored.into_iter().map(|s| (s.id, s.version)).unzip();
                     PutMemory::Response { ids, versions, merged, ..Default::default() }
@@ -207,12 +247,12 @@ impl Server {
             Err(error) => return reply.send(refused((INVALID, error.to_string()))),
         };
         let (pending, meter) = (self.memory.query(query), self.query_meter.clone());
-        let markers = Some(self.markers.clone()).filter(|markers| markers.subscribers() > 0);
+        let outbox = (self.markers.subscribers() > 0).then(|| self.outbox.clone());
         self.runtime.spawn(async move {
             let response = match pending.await {
                 Ok(answer) => {
-                    if let Some(markers) = markers {
-                        markers.publish(&markers::hits(&answer));
+                    if let Some(outbox) = outbox {
+                        outbox.leave(Outgoing::Markers(markers::hits(&answer)));
                     }
                     QueryMemory::Response {
                         total_matched: answer.total_matched,
@@ -249,7 +289,8 @@ impl Server {
     }
 
     fn snapshot(&mut self, request: SnapshotMemory::Request, reply: ecps_ros::Reply<SnapshotMemory::Service>) {
-        let refused = |(error_code, error_msg)| SnapshotMemory::Response { error_code, error_msg, ..Default::default() };
+        let refused =
+            |(error_code, error_msg)| SnapshotMemory::Response { error_code, error_msg, ..Default::default() };
         if let Some(reason) = self.refuse(&request.caller, self.put_lifetime) {
             return reply.send(refused(reason));
         }
@@ -282,7 +323,8 @@ impl Server {
     }
 
     fn reanchor(&mut self, request: ReanchorMemory::Request, reply: ecps_ros::Reply<ReanchorMemory::Service>) {
-        let refused = |(error_code, error_msg)| ReanchorMemory::Response { error_code, error_msg, ..Default::default() };
+        let refused =
+            |(error_code, error_msg)| ReanchorMemory::Response { error_code, error_msg, ..Default::default() };
         if let Some(reason) = self.refuse(&request.caller, self.put_lifetime) {
             return reply.send(refused(reason));
         }
@@ -300,7 +342,8 @@ impl Server {
     }
 
     fn consolidate(&mut self, request: ConsolidateMemory::Request, reply: ecps_ros::Reply<ConsolidateMemory::Service>) {
-        let refused = |(error_code, error_msg)| ConsolidateMemory::Response { error_code, error_msg, ..Default::default() };
+        let refused =
+            |(error_code, error_msg)| ConsolidateMemory::Response { error_code, error_msg, ..Default::default() };
         if let Some(reason) = self.refuse(&request.caller, self.put_lifetime) {
             return reply.send(refused(reason));
         }
@@ -317,9 +360,10 @@ impl Server {
         // It reads many records, so it is no work for the one thread that carries answers.
         self.runtime.spawn_blocking(move || {
             reply.send(match memory.consolidate(&consolidation).wait() {
-                Ok(stored) => {
-                    ConsolidateMemory::Response { ids: stored.into_iter().map(|s| s.id).collect(), ..Default::default() }
-                }
+                Ok(stored) => ConsolidateMemory::Response {
+                    ids: stored.into_iter().map(|s| s.id).collect(),
+                    ..Default::default()
+                },
                 Err(error) => refused((code(error.cause()), error.to_string())),
             });
         });
@@ -340,12 +384,12 @@ impl Server {
             Err(error) => return lost(&error),
         };
         let watched = if self.standing.is_empty() { Vec::new() } else { vec![record.clone()] };
-        let (pending, standing) = (self.memory.put(vec![record]), self.standing.clone());
+        let (pending, outbox, standing) = (self.memory.put(vec![record]), self.outbox.clone(), self.standing.clone());
         self.runtime.spawn(async move {
             match pending.await {
                 Ok(stored) => {
                     meter.record(started, SystemSteady.now());
-                    publish_matches(&standing, watched, &stored);
+                    outbox.leave_matches(&standing, watched, &stored);
                 }
                 Err(error) => lost(&error),
             }
@@ -374,11 +418,24 @@ impl Server {
             queries: stats.queries,
             deletes: stats.deletes,
             last_refusal: stats.last_refusal,
-            dropped: self.observed_in_vain.load(Ordering::Relaxed),
+            dropped: self.observed_in_vain.load(Ordering::Relaxed) + self.outbox.lost.load(Ordering::Relaxed),
             put_latency_ms,
             query_latency_ms,
             budget_violations: self.put_meter.monitor().violations() + self.query_meter.monitor().violations(),
         });
+    }
+
+    fn publish_outgoing(&mut self) {
+        for message in self.outgoing.try_iter() {
+            match message {
+                Outgoing::Markers(markers) => self.markers.publish(&markers),
+                Outgoing::Match(place, hit) => {
+                    if let Some(publisher) = self.matches.get(place) {
+                        publisher.publish(&hit);
+                    }
+                }
+            }
+        }
     }
 
     /// The newest memories, where somebody looks.
@@ -387,10 +444,10 @@ impl Server {
             return;
         }
         let newest = Query { k: self.most_markers, heads_only: true, ..Query::default() };
-        let (pending, markers) = (self.memory.query(newest), self.markers.clone());
+        let (pending, outbox) = (self.memory.query(newest), self.outbox.clone());
         self.runtime.spawn(async move {
             if let Ok(answer) = pending.await {
-                markers.publish(&markers::memories(&answer));
+                outbox.leave(Outgoing::Markers(markers::memories(&answer)));
             }
         });
     }

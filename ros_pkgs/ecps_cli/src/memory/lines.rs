@@ -46,7 +46,9 @@ pub(super) fn to_json(record: &Record) -> Value {
 /// What is missing has its default; version and sightings are the memory's to set.
 pub(super) fn from_json(line: &str) -> Result<Record, String> {
     let value: Value = serde_json::from_str(line).map_err(|e| e.to_string())?;
-    let wrong = |field: &str, kind: &str| format!("{field} is {}, and must be {kind}", value.get(field).unwrap_or(&Value::Null));
+    let wrong = |field: &str, kind: &str| {
+        format!("{field} is {}, and must be {kind}", value.get(field).unwrap_or(&Value::Null))
+    };
     let given = |field: &str| value.get(field).filter(|value| !value.is_null());
     let text = |field: &str| match given(field) {
         None => Ok(String::new()),
@@ -58,7 +60,9 @@ pub(super) fn from_json(line: &str) -> Result<Record, String> {
     };
     let numbers = |field: &str| match given(field) {
         None => Ok(Vec::new()),
-        Some(v) => serde_json::from_value::<Vec<f64>>(v.clone()).map_err(|_| format!("{field} must be a list of numbers")),
+        Some(v) => {
+            serde_json::from_value::<Vec<f64>>(v.clone()).map_err(|_| format!("{field} must be a list of numbers"))
+        }
     };
     let stamp = |field: &str| match given(field) {
         None => Ok(None),

@@ -5,7 +5,10 @@ const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
 pub(super) fn write(rows: &[Vec<f32>]) -> Result<Vec<u8>, String> {
     let width = rows.first().map_or(0, Vec::len);
     if let Some(other) = rows.iter().find(|row| row.len() != width) {
-        return Err(format!("the vectors have {width} and {} elements; choose a namespace's model of one dimension", other.len()));
+        return Err(format!(
+            "the vectors have {width} and {} elements; choose a namespace's model of one dimension",
+            other.len()
+        ));
     }
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {width}), }}", rows.len());
     // The data begins at a multiple of 64.

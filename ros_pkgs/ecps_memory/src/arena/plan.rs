@@ -54,9 +54,11 @@ impl Arena {
         let open = filter.not_before.0 == i64::MIN && filter.not_after.0 == i64::MAX;
         if !open && most > FEW {
             let range = (filter.not_before, 0)..=(filter.not_after, u32::MAX);
-            let begun_earlier = self.spans.iter().copied().filter(|slot| {
-                self.facts.get(*slot as usize).is_some_and(|facts| facts.first < filter.not_before)
-            });
+            let begun_earlier = self
+                .spans
+                .iter()
+                .copied()
+                .filter(|slot| self.facts.get(*slot as usize).is_some_and(|facts| facts.first < filter.not_before));
             let slots: Vec<u32> =
                 self.times.range(range).map(|(_, slot)| *slot).chain(begun_earlier).take(most).collect();
             if let Some(slots) = within(slots, most) {

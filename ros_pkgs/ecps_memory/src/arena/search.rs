@@ -148,7 +148,8 @@ impl Arena {
             hits.iter().zip(fused).for_each(|(hit, relevance)| self.offer(ask, *hit, relevance, relevance, best));
             return;
         }
-        let best_text = ask.text.into_iter().flat_map(|scores| scores.values()).copied().fold(f32::MIN_POSITIVE, f32::max);
+        let best_text =
+            ask.text.into_iter().flat_map(|scores| scores.values()).copied().fold(f32::MIN_POSITIVE, f32::max);
         for hit in hits {
             let (fit, relevance) = match (hit.similarity, hit.text) {
                 (Some(similarity), _) => (similarity, similarity.clamp(0.0, 1.0)),

@@ -144,7 +144,11 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Opens the file to write it, and brings it to our schema. `max_bytes` bounds how far it may grow.
-pub(crate) fn open_writer(path: &Path, max_bytes: Option<u64>, durability: Durability) -> Result<Connection, OpenError> {
+pub(crate) fn open_writer(
+    path: &Path,
+    max_bytes: Option<u64>,
+    durability: Durability,
+) -> Result<Connection, OpenError> {
     let sqlite = |reason| OpenError::Sqlite { path: path.to_owned(), reason };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;

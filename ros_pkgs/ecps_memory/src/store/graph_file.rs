@@ -64,7 +64,9 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<Vec<u8>> {
 /// Reads the file where it is what the database says it is.
 fn read(path: &Path, connection: &Connection) -> Result<Option<(Vec<u8>, usize)>, String> {
     let known = connection
-        .query_row("SELECT digest, nodes FROM graph_file", [], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?)))
+        .query_row("SELECT digest, nodes FROM graph_file", [], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))
+        })
         .optional()
         .map_err(|e| e.to_string())?;
     let Some((digest, nodes)) = known else { return Ok(None) };

@@ -230,7 +230,8 @@ impl Keeper {
         let mut scratch = Scratch::default();
         let mut ask = |query: &Query| index.search(query, &terms, &mut scratch).ok();
         let (Some(walked), Some(scanned)) = (ask(&query), ask(&Query { exact: true, ..query.clone() })) else { return };
-        let similarities = |found: &crate::index::Found| found.rows.iter().filter_map(|r| r.similarity).collect::<Vec<_>>();
+        let similarities =
+            |found: &crate::index::Found| found.rows.iter().filter_map(|r| r.similarity).collect::<Vec<_>>();
         let (walked_to, truth) = (similarities(&walked), similarities(&scanned));
         let Some(last) = truth.last() else { return };
         if walked.way != Way::Graph {

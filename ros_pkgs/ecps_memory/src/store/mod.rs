@@ -119,7 +119,8 @@ impl Shared {
             }
         }
         // A damaged page can hide rows without SQLite's noticing; the other tree still counts them.
-        let ids: i64 = connection.query_row("SELECT count(*) FROM record INDEXED BY record_by_id", [], |row| row.get(0))?;
+        let ids: i64 =
+            connection.query_row("SELECT count(*) FROM record INDEXED BY record_by_id", [], |row| row.get(0))?;
         if ids != count {
             return Err(LoadError::Rows { count, ids });
         }

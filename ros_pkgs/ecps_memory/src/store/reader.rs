@@ -151,7 +151,8 @@ impl Reader {
         }
         drop(transaction);
         // By the similarities as they are rather than as 16 bits have them.
-        let newer = |a: &Hit, b: &Hit| b.record.last_seen.max(b.record.time).cmp(&a.record.last_seen.max(a.record.time));
+        let newer =
+            |a: &Hit, b: &Hit| b.record.last_seen.max(b.record.time).cmp(&a.record.last_seen.max(a.record.time));
         answer.hits.sort_by(|a, b| {
             b.score.total_cmp(&a.score).then_with(|| newer(a, b)).then_with(|| a.record.id.cmp(&b.record.id))
         });
@@ -164,7 +165,8 @@ impl Reader {
     fn by_words(&self, words: &str) -> Result<TextScores, rusqlite::Error> {
         let sql = "SELECT rowid, -bm25(record_text) FROM record_text WHERE record_text MATCH ?1 LIMIT ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map((words, MOST_BY_WORDS as i64), |row| Ok((row.get(0)?, row.get::<_, f64>(1)? as f32)))?;
+        let rows = statement
+            .query_map((words, MOST_BY_WORDS as i64), |row| Ok((row.get(0)?, row.get::<_, f64>(1)? as f32)))?;
         rows.collect()
     }
 

@@ -49,7 +49,8 @@ pub(crate) fn write(database: &Path, to: &Path) -> Result<Snapshot, KeepError> {
     }
     // Empty and of our mode; SQLite writes into it.
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial).map_err(io)?;
-    let connection = file::open_reader(database).map_err(|e| KeepError::Unavailable(Unavailable::Storage(e.to_string())))?;
+    let connection =
+        file::open_reader(database).map_err(|e| KeepError::Unavailable(Unavailable::Storage(e.to_string())))?;
     connection.execute("VACUUM INTO ?1", [partial.to_string_lossy()])?;
     File::open(&partial).and_then(|file| file.sync_all()).map_err(io)?;
     let written = file::open_reader(&partial).map_err(|e| KeepError::Snapshot(e.to_string()))?;

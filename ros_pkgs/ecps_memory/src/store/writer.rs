@@ -382,7 +382,8 @@ impl Work<'_> {
     /// Takes a row away, and its words.
     fn forget(&self, row: i64) -> Result<bool, rusqlite::Error> {
         let text = "SELECT CAST(text AS BLOB) FROM record WHERE row = ?1";
-        let text: Option<Vec<u8>> = self.connection.prepare_cached(text)?.query_row([row], |row| row.get(0)).optional()?;
+        let text: Option<Vec<u8>> =
+            self.connection.prepare_cached(text)?.query_row([row], |row| row.get(0)).optional()?;
         let Some(text) = text else { return Ok(false) };
         row::delete_text(self.connection, row, &String::from_utf8_lossy(&text))?;
         self.connection.prepare_cached("DELETE FROM record WHERE row = ?1")?.execute([row])?;

@@ -88,7 +88,11 @@ fn near_duplicates_merge_into_one_record_with_its_interval() {
     let kept = memory.get("", &first[0].id).wait().unwrap();
     assert_eq!((kept.sightings, kept.time, kept.last_seen), (3, Stamp::from_parts(10, 0), Stamp::from_parts(15, 0)));
     assert_eq!((memory.stats().records, memory.stats().merged), (5, 2));
-    let at_14 = Query { not_before: Some(Stamp::from_parts(14, 0)), not_after: Some(Stamp::from_parts(15, 0)), ..Query::default() };
+    let at_14 = Query {
+        not_before: Some(Stamp::from_parts(14, 0)),
+        not_after: Some(Stamp::from_parts(15, 0)),
+        ..Query::default()
+    };
     assert_eq!(ids(&memory.query(at_14.clone()).wait().unwrap()), [first[0].id.as_str()]);
     drop(memory);
     assert_eq!(ids(&scratch.open().query(at_14).wait().unwrap()), [first[0].id.as_str()]);
@@ -128,7 +132,10 @@ fn a_map_that_moves_takes_its_memories_along() {
     let transform = Isometry3::from_parts(Translation3::new(10.0, 0.0, 0.0), quarter);
     assert_eq!(memory.reanchor("", "map", "", transform).wait().unwrap(), 1);
     let near = |x, y| Query {
-        place: Some(Place { shape: Shape::Box(Point3::new(x, y, -1.0), Point3::new(x + 0.2, y + 0.2, 1.0)), ..Place::ball("map", Point3::origin(), 1.0) }),
+        place: Some(Place {
+            shape: Shape::Box(Point3::new(x, y, -1.0), Point3::new(x + 0.2, y + 0.2, 1.0)),
+            ..Place::ball("map", Point3::origin(), 1.0)
+        }),
         ..Query::default()
     };
     assert_eq!(ids(&memory.query(near(9.9, 0.9)).wait().unwrap()), ["here"]);
@@ -186,7 +193,10 @@ fn a_snapshot_is_taken_while_writing_and_restored_whole() {
     assert!(memory.get("", "a").wait().is_ok());
     let by_words = Query { text: "HELLO".into(), ..Query::default() };
     assert_eq!(ids(&memory.query(by_words).wait().unwrap()), ["words"]);
-    assert_eq!(memory.restore("never").wait().unwrap_err().to_string().split(" in ").next(), Some("there is no snapshot 'never'"));
+    assert_eq!(
+        memory.restore("never").wait().unwrap_err().to_string().split(" in ").next(),
+        Some("there is no snapshot 'never'")
+    );
     for name in ["", "../x", ".x", "a/b", &"x".repeat(65)] {
         assert!(memory.snapshot(name).wait().unwrap_err().to_string().contains("must be 1 to 64"), "{name}");
     }

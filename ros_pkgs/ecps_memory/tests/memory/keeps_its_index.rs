@@ -97,7 +97,8 @@ fn a_query_is_answered_by_the_way_that_costs_less() {
     let shape = Shape::Polygon(vec![[10.0, -1.0], [29.5, -1.0], [29.5, 1.0], [10.0, 1.0]]);
     let place = Place { shape, ..Place::ball("map", Point3::origin(), 1.0) };
     assert_eq!(way(Query { place: Some(place), ..ask(3) }).total_matched, 20);
-    let window = Query { not_before: Some(Stamp::from_parts(5, 0)), not_after: Some(Stamp::from_parts(8, 0)), ..ask(3) };
+    let window =
+        Query { not_before: Some(Stamp::from_parts(5, 0)), not_after: Some(Stamp::from_parts(8, 0)), ..ask(3) };
     assert_eq!((way(window.clone()).way, way(window).total_matched), (Way::Scan, 4));
     assert_eq!(way(Query { likeness: None, ..ask(3) }).way, Way::NoVector);
 }
@@ -142,7 +143,11 @@ fn words_labels_robots_and_weights_are_asked_at_once() {
     let said = |id: &str, text: &str, vector: &[f32]| Record { text: text.into(), ..record(id, vector) };
     let put = vec![
         Record { robot: "r1".into(), importance: 0.1, ..when(1, said("cup", "a red cup on the table", &[1.0, 0.0])) },
-        Record { robot: "r2".into(), importance: 0.9, ..when(100, said("door", "the red door at the far end of the corridor, half open as so often", &[0.8, 0.6])) },
+        Record {
+            robot: "r2".into(),
+            importance: 0.9,
+            ..when(100, said("door", "the red door at the far end of the corridor, half open as so often", &[0.8, 0.6]))
+        },
         when(3, said("silent", "", &[1.0, 0.0])),
     ];
     memory.put(put).wait().unwrap();

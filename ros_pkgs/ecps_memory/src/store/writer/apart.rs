@@ -69,7 +69,9 @@ impl Writer {
     fn reanchor(&mut self, reanchor: &Reanchor) -> Result<u64, KeepError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let rows: Vec<i64> = transaction
-            .prepare("SELECT row FROM record WHERE namespace = ?1 AND frame_id = ?2 AND map_id = ?3 AND pose IS NOT NULL")?
+            .prepare(
+                "SELECT row FROM record WHERE namespace = ?1 AND frame_id = ?2 AND map_id = ?3 AND pose IS NOT NULL",
+            )?
             .query_map((&reanchor.namespace, &reanchor.frame_id, &reanchor.map_id), |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         let mut moved = Vec::new();
@@ -105,7 +107,10 @@ impl Writer {
             }
         }
         if let Some((digest, nodes)) = graph {
-            transaction.execute("INSERT OR REPLACE INTO graph_file (one, digest, nodes) VALUES (1, ?1, ?2)", (digest, nodes as i64))?;
+            transaction.execute(
+                "INSERT OR REPLACE INTO graph_file (one, digest, nodes) VALUES (1, ?1, ?2)",
+                (digest, nodes as i64),
+            )?;
             transaction.execute("DELETE FROM touched WHERE row NOT IN (SELECT row FROM record)", [])?;
         }
         transaction.commit()
