@@ -28,7 +28,7 @@ use ecps_testing::{Process, Ros};
 use crate::support::Section;
 
 /// Within which one bench is over.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 struct Bench {
     name: &'static str,
