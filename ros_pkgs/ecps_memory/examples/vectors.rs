@@ -1,7 +1,13 @@
 //! The memory's side of `benches/peers/vectors.py`: the same vectors, queries and filters, and a JSON line per figure.
 //!
 //! `vectors FOLDER SET COUNT`, after `vectors.py data FOLDER`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a bench may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench may panic"
+)]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -69,7 +75,12 @@ fn main() {
         eprintln!("put in batches of 64: {:.0} records/s (records made in {made:?})", count as f64 / took);
         let mut single = Vec::new();
         for row in rows.iter().take(200) {
-            let record = Record { namespace: "single".into(), model_id: set.clone(), embedding: row.clone(), ..Record::default() };
+            let record = Record {
+                namespace: "single".into(),
+                model_id: set.clone(),
+                embedding: row.clone(),
+                ..Record::default()
+            };
             let started = Instant::now();
             memory.put(vec![record]).wait().unwrap();
             single.push(started.elapsed());

@@ -246,7 +246,9 @@ impl Memory {
     /// unless [`Answer::way`] says that the graph was asked.
     pub fn query(&self, query: Query) -> Reply<Answer, QueryError> {
         let accepted = query.validate().map(|()| size_of::<Query>()).map_err(QueryError::from);
-        self.hand(self.lanes.as_ref().map(|lanes| &lanes.1), accepted, |answering| reader::Job::Query(query, answering))
+        self.hand(self.lanes.as_ref().map(|lanes| &lanes.1), accepted, |answering| {
+            reader::Job::Query(Box::new(query), answering)
+        })
     }
 
     /// Writes everything into one file beside the database, `<database>.snapshots/<name>.db`, while all goes on. One of

@@ -27,6 +27,9 @@ impl std::fmt::Debug for Onlooker {
     }
 }
 
+/// A row's number, and its record or what is wrong with it.
+pub type NumberedRow = (i64, Result<Record, Damage>);
+
 /// What a namespace holds of one model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
@@ -88,7 +91,7 @@ impl Onlooker {
     }
 
     /// Up to `count` rows from row number `from` on, whole: their numbers, and the records or what is wrong with them.
-    pub fn rows(&self, from: i64, count: u32) -> Result<Vec<(i64, Result<Record, Damage>)>, Unavailable> {
+    pub fn rows(&self, from: i64, count: u32) -> Result<Vec<NumberedRow>, Unavailable> {
         let mut statement = self.reader.connection.prepare_cached(row::SELECT_FROM)?;
         let rows = statement.query_map((from, count), |row| Ok((row.get(0)?, row::decode(row))))?;
         Ok(rows.collect::<Result<_, _>>()?)

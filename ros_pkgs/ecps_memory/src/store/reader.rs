@@ -26,7 +26,7 @@ const ROUNDING: f32 = 1e-6;
 /// A validated request to read, its namespaces set.
 #[derive(Debug)]
 pub(crate) enum Job {
-    Query(Query, Answering<Answer, QueryError>),
+    Query(Box<Query>, Answering<Answer, QueryError>),
     Get(String, String, Answering<Record, GetError>),
 }
 
