@@ -57,7 +57,11 @@ fn main() {
         let one = |(number, row): (usize, &Vec<f32>)| Record {
             model_id: set.clone(),
             embedding: row.clone(),
-            labels: FILTERS.iter().filter(|(_, step)| number % step == 0).map(|(label, _)| (*label).into()).collect(),
+            labels: FILTERS
+                .iter()
+                .filter(|(_, step)| number.is_multiple_of(*step))
+                .map(|(label, _)| (*label).into())
+                .collect(),
             ..Record::default()
         };
         let numbered: Vec<Record> = rows[..count].iter().enumerate().map(one).collect();

@@ -368,7 +368,7 @@ mod tests {
             graph.connect(&vectors, slot, links);
         }
         let all: Vec<u32> = (0..3000).collect();
-        for passes in [|_: u32| true, |slot: u32| slot % 3 == 0] {
+        for passes in [|_: u32| true, |slot: u32| slot.is_multiple_of(3)] {
             let mut found = 0;
             for probe in 0..100 {
                 let query = Unit::new(&wave(10_000 + probe));

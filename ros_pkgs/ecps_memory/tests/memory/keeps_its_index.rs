@@ -20,7 +20,7 @@ fn fill(memory: &Memory) {
     for batch in (0..RECORDS).collect::<Vec<_>>().chunks(500) {
         let one = |i: &usize| {
             let place = at("map", [*i as f64, 0.0, 0.0], record(&format!("{i:04}"), &wave(*i)));
-            labelled(if i % 100 == 0 { &["rare"] } else { &["common"] }, when(*i as i32, place))
+            labelled(if i.is_multiple_of(100) { &["rare"] } else { &["common"] }, when(*i as i32, place))
         };
         memory.put(batch.iter().map(one).collect()).wait().unwrap();
     }
