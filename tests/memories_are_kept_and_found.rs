@@ -9,7 +9,8 @@ use ecps_testing::{Dice, Ros, SCENARIO, SOON};
 #[test]
 fn memories_are_put_got_queried_and_deleted() {
     let ros = Ros::new();
-    let server = ros.node("mep_server", &[]);
+    let watch = ["-p", "standing:=[evens]", "-p", "evens.labels:=[even]"];
+    let server = ros.node("mep_server", &watch);
     ros.peer("memory.py", &[]);
     server.interrupt().assert_success();
 }

@@ -87,7 +87,7 @@ fn answer(hits: usize, dimension: usize) -> QueryMemory::Response {
         ..MemoryRecord::default()
     };
     QueryMemory::Response {
-        hits: vec![MemoryHit { record, similarity: 1.0 }; hits],
+        hits: vec![MemoryHit { record, similarity: 1.0, ..MemoryHit::default() }; hits],
         ..QueryMemory::Response::default()
     }
 }

@@ -3,8 +3,16 @@
 import math
 
 from builtin_interfaces.msg import Time
-from ecps_msgs.msg import MemoryRecord, MemoryStats
-from ecps_msgs.srv import DeleteMemory, GetMemory, PutMemory, QueryMemory
+from ecps_msgs.msg import MemoryHit, MemoryRecord, MemoryStats
+from ecps_msgs.srv import (
+    DeleteMemory,
+    GetMemory,
+    PutMemory,
+    QueryMemory,
+    ReanchorMemory,
+    RestoreMemory,
+    SnapshotMemory,
+)
 from geometry_msgs.msg import Point
 
 from peer import expect, expect_equal, expect_words, run
@@ -32,6 +40,10 @@ def scenario(peer):
     get = peer.client(GetMemory, "/mep_server/get")
     query = peer.client(QueryMemory, "/mep_server/query")
     delete = peer.client(DeleteMemory, "/mep_server/delete")
+    snapshot = peer.client(SnapshotMemory, "/mep_server/snapshot")
+    restore = peer.client(RestoreMemory, "/mep_server/restore")
+    reanchor = peer.client(ReanchorMemory, "/mep_server/reanchor")
+    matches = peer.listen(MemoryHit, "/mep_server/matches/evens")
     stats = peer.listen(MemoryStats, "/mep_server/stats")
 
     def ask(**conditions):
@@ -51,10 +63,15 @@ def scenario(peer):
     expect_equal((answer.error_code, answer.error_msg), (NONE, ""), "the answer to a put")
     expect_equal(list(answer.ids), [memory.id for memory in memories], "the ids put")
     expect_equal(list(answer.versions), [1] * 10, "the versions put")
+    peer.wait_until(lambda: len(matches) == 5, "the matches of a standing query")
+    expect_equal(sorted(hit.record.id for hit in matches), ["m0", "m2", "m4", "m6", "m8"], "the matches")
 
     answer = peer.call(get, GetMemory.Request(caller=peer.caller(), id="m3"))
     expected = record("m3", 30, 130, 30)
-    expected.memory_namespace, expected.version = "default", 1
+    expected.memory_namespace, expected.version, expected.sightings = "default", 1, 1
+    expected.last_seen = expected.header.stamp
+    expect(answer.record.observed.sec > 1_700_000_000, "when it was taken in is the server's time")
+    expected.observed = answer.record.observed
     expect_equal(answer.record, expected, "the memory got")
     answer = peer.call(get, GetMemory.Request(caller=peer.caller(), id="m99"))
     expect_equal(answer.error_code, NOT_FOUND, "code of a get of nothing")
@@ -76,6 +93,29 @@ def scenario(peer):
     expect_equal(ids(ask(frame_id="odom", center=Point(x=50.0), radius=10.5)), [], "those of another frame's place")
     expect_equal(sorted(ids(ask(labels=["even"]))), ["m0", "m2", "m4", "m6", "m8"], "those with the label")
     expect_equal(ids(ask(**like, **window, **place, labels=["even"])), ["m4"], "those that meet all conditions")
+
+    corners = [Point(x=35.0, y=-1.0), Point(x=65.0, y=-1.0), Point(x=65.0, y=1.0), Point(x=35.0, y=1.0)]
+    expect_equal(sorted(ids(ask(frame_id="map", corners=corners))), ["m4", "m5", "m6"], "those of the polygon")
+    answer = ask(**like, exact=True)
+    expect_equal((answer.index, answer.recall, answer.cut_short), ("scan", 1.0, False), "how it was found")
+    answer = ask(weight_recency=1.0, weight_importance=1.0)
+    expect(all(0 <= hit.score <= 2 and hit.importance == 0.5 for hit in answer.hits), "the parts of the score")
+
+    # A snapshot brings back what was deleted and moved since.
+    answer = peer.call(snapshot, SnapshotMemory.Request(caller=peer.caller(), name="tour"))
+    expect_equal((answer.error_code, answer.records), (NONE, 10), f"the snapshot ({answer.error_msg})")
+    request = ReanchorMemory.Request(caller=peer.caller(), frame_id="map")
+    request.transform.translation.x, request.transform.rotation.w = 1000.0, 1.0
+    answer = peer.call(reanchor, request)
+    expect_equal((answer.error_code, answer.moved), (NONE, 10), f"what was moved ({answer.error_msg})")
+    expect_equal(ids(ask(**place)), [], "those of the place that moved away")
+    answer = peer.call(delete, DeleteMemory.Request(caller=peer.caller(), ids=["m5"], erase=True))
+    expect_equal((answer.error_code, answer.deleted), (NONE, 1), f"the answer to an erasure ({answer.error_msg})")
+    answer = peer.call(restore, RestoreMemory.Request(caller=peer.caller(), name="tour"))
+    expect_equal((answer.error_code, answer.records), (NONE, 10), f"what was restored ({answer.error_msg})")
+    expect_equal(sorted(ids(ask(**place))), ["m4", "m5", "m6"], "those of the place, back where they were")
+    answer = peer.call(snapshot, SnapshotMemory.Request(caller=peer.caller(), name="../x"))
+    expect_equal(answer.error_code, INVALID, "code of a snapshot elsewhere")
 
     # Asking again with the same id and sequence gives the first answer, and stores once.
     again = PutMemory.Request(caller=peer.caller(), records=[record("", 45, 300, 0)])
@@ -117,7 +157,7 @@ def scenario(peer):
     answer = peer.call(get, GetMemory.Request(caller=peer.caller(), id="m0"))
     expect_equal(answer.error_code, NOT_FOUND, "code of a get of what was deleted")
 
-    peer.wait_until(lambda: stats and stats[-1].deletes == 2, "the deletes in ~/stats")
+    peer.wait_until(lambda: stats and stats[-1].deletes == 3, "the deletes in ~/stats")
     expect_equal(stats[-1].records, 10, "records in ~/stats")
 
 

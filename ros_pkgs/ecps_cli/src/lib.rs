@@ -9,6 +9,8 @@
 //! | `play` | `ecps play`: publishes a bag |
 //! | `demo` | `ecps demo`: the main job, watched and checked |
 //! | `eap` | `ecps eap`: looks at a gate, stops, resets, limits, sends |
+//! | [`memory`] | `ecps memory`: looks at a memory file, exports, imports, verifies |
+//! | [`mep_query`] | a query of the wire contract, for `ecps-conformance` |
 //! | [`replay`] | actions carried out in the simulator, for `eaplog` and `ecps-conformance` |
 //! | [`delimited`] | files of messages, each after its length |
 //! | [`eaplog`] | the command of that name |
@@ -22,6 +24,8 @@ pub mod demo;
 pub mod eap;
 pub mod eaplog;
 pub mod launch;
+pub mod memory;
+pub mod mep_query;
 #[cfg(feature = "ros")]
 pub mod play;
 pub mod replay;

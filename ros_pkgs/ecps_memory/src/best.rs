@@ -5,20 +5,24 @@ use std::collections::BinaryHeap;
 
 use ecps_core::clock::Stamp;
 
-/// A record that met every condition. Greater is better: more similar, then newer, then the smaller id.
+/// A record that met every condition. Greater is better: a higher score, then newer, then the smaller id.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Candidate<'a> {
-    /// 0 where no likeness was asked, so that time decides.
-    pub(crate) similarity: f32,
+    pub(crate) score: f32,
     pub(crate) time: Stamp,
     pub(crate) id: &'a str,
     pub(crate) row: i64,
+    pub(crate) similarity: Option<f32>,
+    pub(crate) text: Option<f32>,
+    pub(crate) relevance: f32,
+    pub(crate) recency: f32,
+    pub(crate) importance: f32,
 }
 
 impl Ord for Candidate<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
         // The id lies elsewhere in memory, and is looked at only where the rest is equal: one miss of the cache per record.
-        let first = self.similarity.total_cmp(&other.similarity).then(self.time.cmp(&other.time));
+        let first = self.score.total_cmp(&other.score).then(self.time.cmp(&other.time));
         first.then_with(|| other.id.cmp(self.id)).then(self.row.cmp(&other.row))
     }
 }
@@ -59,6 +63,13 @@ impl<'a> Best<'a> {
         {
             worst.0 = candidate;
         }
+    }
+
+    /// Counts one without looking further, where nothing about it but its score could bring it among the best.
+    pub(crate) fn rejects(&mut self, score: f32) -> bool {
+        let worse = self.kept.len() >= self.k && self.kept.peek().is_some_and(|Reverse(worst)| score < worst.score);
+        self.total += u64::from(worse);
+        worse
     }
 
     /// The best first, and how many there were.

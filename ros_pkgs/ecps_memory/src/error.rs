@@ -110,6 +110,24 @@ pub enum OpenError {
         /// Newest version known.
         known: i64,
     },
+    /// An earlier version wrote it, and whoever only looks does not change it.
+    #[error("the memory file '{}' has schema version {found}, and {needed} is needed to look at it; a server that opens it brings it up to date", path.display())]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Version found.
+        found: i64,
+        /// Version needed.
+        needed: i64,
+    },
+    /// Its pages are not as they were written.
+    #[error("the memory file '{}' is damaged: {reason}; 'ecps memory verify --salvage NEW {}' saves what can be read", path.display(), path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
     /// SQLite could not open or read it.
     #[error("the memory file '{}' cannot be read: {reason}", path.display())]
     Sqlite {
@@ -158,6 +176,22 @@ pub enum PutError {
         model_id: String,
         /// The namespace.
         namespace: String,
+    },
+    /// It does not fit into its namespace even without all that may go.
+    #[error(
+        "the records of namespace '{namespace}' would need {needed} {unit}, more than its quota of {limit}, and {pinned} {unit} of it are pinned"
+    )]
+    Quota {
+        /// The namespace.
+        namespace: String,
+        /// Records or bytes needed, pinned ones included.
+        needed: u64,
+        /// What is counted.
+        unit: &'static str,
+        /// The quota.
+        limit: u64,
+        /// Of it pinned.
+        pinned: u64,
     },
     /// Not at this moment.
     #[error(transparent)]
@@ -228,18 +262,6 @@ pub enum QueryError {
         /// The namespace.
         namespace: String,
     },
-    /// The hits together are too heavy for one answer.
-    #[error(
-        "the first {hits} hits have {bytes} bytes, more than the {ANSWER_BYTES} allowed in an answer; ask for a smaller k than {k}"
-    )]
-    AnswerBytes {
-        /// Hits read so far.
-        hits: usize,
-        /// Their bytes.
-        bytes: usize,
-        /// Hits asked for.
-        k: u32,
-    },
     /// Not at this moment.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -279,5 +301,50 @@ impl DeleteError {
             DeleteError::Unavailable(reason) => reason.cause(),
             _ => Cause::Invalid,
         }
+    }
+}
+
+/// Why a snapshot, a restore, or a change of many records at once failed.
+#[derive(Debug, Error)]
+pub enum KeepError {
+    /// A name or a number that breaks a limit.
+    #[error(transparent)]
+    Invalid(#[from] InvalidError),
+    /// A name of something that could lie elsewhere.
+    #[error(
+        "the snapshot's name is '{0}', and must be 1 to 64 letters, digits, '-', '_' and '.', not beginning with '.'"
+    )]
+    Name(String),
+    /// No such snapshot.
+    #[error("there is no snapshot '{name}' in '{}'", folder.display())]
+    NotFound {
+        /// The name asked for.
+        name: String,
+        /// Where snapshots are.
+        folder: PathBuf,
+    },
+    /// The file is not what it should be.
+    #[error("the snapshot cannot be used: {0}")]
+    Snapshot(String),
+    /// Not at this moment.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+impl KeepError {
+    /// What the caller can do about it.
+    pub fn cause(&self) -> Cause {
+        match self {
+            KeepError::Invalid(_) | KeepError::Name(_) => Cause::Invalid,
+            KeepError::NotFound { .. } => Cause::NotFound,
+            KeepError::Snapshot(_) => Cause::Storage,
+            KeepError::Unavailable(reason) => reason.cause(),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for KeepError {
+    fn from(error: rusqlite::Error) -> Self {
+        KeepError::Unavailable(error.into())
     }
 }

@@ -1,26 +1,36 @@
-//! The memory as a ROS node: services `~/put`, `~/get`, `~/query`, `~/delete`, the topic `~/observe`, and `~/stats`.
+//! The memory as a ROS node: services `~/put`, `~/get`, `~/query`, `~/delete`, `~/snapshot`, `~/restore`, `~/reanchor` and
+//! `~/consolidate`, the topic `~/observe`, standing queries on `~/matches/<name>`, `~/stats` and `~/markers`.
 //!
 //! The spin thread only hands requests over; the memory's own threads do the work, and a small tokio runtime carries the
 //! answers back.
 
-use std::path::PathBuf;
+mod convert;
+mod markers;
+mod parameters;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use ecps_core::budget::{MessageKind, Profile};
-use ecps_core::clock::{RosClock, Stamp, SteadyClock, SystemSteady};
+use ecps_core::budget::MessageKind;
+use ecps_core::clock::{RosClock, SteadyClock, SystemSteady};
 use ecps_core::id::CallerError;
+use ecps_ros::r2r::builtin_interfaces::msg::Time;
 use ecps_ros::r2r::ecps_msgs::msg::{Caller, MemoryHit, MemoryRecord, MemoryStats};
-use ecps_ros::r2r::ecps_msgs::srv::{DeleteMemory, GetMemory, PutMemory, QueryMemory};
-use ecps_ros::{
-    BudgetEvents, BudgetMeter, Managed, Node, NodeClock, ParameterError, Parameters, Publisher, Spec, StartError, qos,
+use ecps_ros::r2r::ecps_msgs::srv::{
+    ConsolidateMemory, DeleteMemory, GetMemory, PutMemory, QueryMemory, ReanchorMemory, RestoreMemory, SnapshotMemory,
 };
-use nalgebra::Point3;
+use ecps_ros::r2r::visualization_msgs::msg::MarkerArray;
+use ecps_ros::{
+    BudgetEvents, BudgetMeter, Managed, Node, NodeClock, ParameterError, Parameters, Publisher, StartError, qos,
+};
 
-use crate::query::Place;
-use crate::record::InvalidError;
-use crate::{Cause, Hit, Likeness, Memory, Options, Query, Record, pose_from_parts, uuid_ids};
+use crate::{Cause, Consolidation, GraphFile, Likeness, Memory, Options, Query, Record, Stored, uuid_ids};
+use convert::{hit_to_ros, query_from_ros, record_from_ros, record_to_ros, transform_from_ros, way_to_ros};
+
+/// Between two looks at where memories are, for `~/markers`.
+const MARKERS_EVERY: Duration = Duration::from_secs(5);
 
 /// Outcome codes shared by the four services.
 const INVALID: u8 = 1;
@@ -29,25 +39,44 @@ const OVERLOADED: u8 = 3;
 const EXPIRED: u8 = 4;
 const NOT_FOUND: u8 = 6;
 
-fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
-    for spec in [
-        Spec::string(
-            "database",
-            "",
-            "File of the memories; empty: $HOME/.ros/ecps/memory.db. Made with mode 0600 where it is missing.",
-        ),
-        Spec::string("profile", "standard", "Timing budgets and limits.").choices(&[
-            "edge-lite",
-            "standard",
-            "cloud-fleet",
-        ]),
-        Spec::integer("waiting", 256, "Requests that may wait; beyond that they are refused as overloaded.")
-            .range(1.0, 65536.0),
-        Spec::integer("readers", 2, "Threads that answer queries.").range(1.0, 16.0),
-    ] {
-        parameters.declare(spec)?;
+/// Messages that wait for the spin thread, which alone may publish; beyond that they are dropped and counted.
+const OUTBOX: usize = 1024;
+/// How often it looks.
+const OUTBOX_EVERY: Duration = Duration::from_millis(10);
+
+/// What answers on their way leave to be published.
+enum Outgoing {
+    /// A match of the standing query at this place in the list.
+    Match(usize, Box<MemoryHit>),
+    Markers(MarkerArray),
+}
+
+/// The end that answers have.
+#[derive(Clone)]
+struct Outbox {
+    sender: SyncSender<Outgoing>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Outbox {
+    fn leave(&self, message: Outgoing) {
+        if self.sender.try_send(message).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
-    Ok(())
+
+    /// Leaves what matches a standing query. What was merged into a record matched when that one came.
+    fn leave_matches(&self, standing: &[Query], records: Vec<Record>, stored: &[Stored]) {
+        for (mut record, stored) in records.into_iter().zip(stored).filter(|(_, stored)| !stored.merged) {
+            record.id.clone_from(&stored.id);
+            record.version = stored.version;
+            for (place, query) in standing.iter().enumerate() {
+                if let Some(hit) = query.matches(&record) {
+                    self.leave(Outgoing::Match(place, Box::new(hit_to_ros(hit))));
+                }
+            }
+        }
+    }
 }
 
 /// The node's state.
@@ -60,14 +89,20 @@ pub struct Server {
     put_lifetime: Duration,
     query_lifetime: Duration,
     observed_in_vain: Arc<AtomicU64>,
+    standing: Arc<Vec<Query>>,
+    matches: Vec<Publisher<MemoryHit>>,
     stats: Publisher<MemoryStats>,
+    markers: Publisher<MarkerArray>,
+    outbox: Outbox,
+    outgoing: Receiver<Outgoing>,
+    most_markers: u32,
 }
 
 impl Managed for Server {
     const NAME: &'static str = "mep_server";
 
     fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
-        declare(parameters)
+        parameters::declare(parameters)
     }
 
     fn configure(node: &mut Node<Server>) -> Result<Server, StartError> {
@@ -76,13 +111,10 @@ impl Managed for Server {
 }
 
 fn configure(node: &mut Node<Server>) -> Result<Server, StartError> {
-    let profile: Profile = node.parameters().string("profile")?.parse().map_err(StartError::layer)?;
-    let options = Options {
-        waiting: node.parameters().size("waiting")?,
-        readers: node.parameters().size("readers")?,
-        ..Options::default()
-    };
-    let database = database_path(&node.parameters().string("database")?)?;
+    let profile = parameters::profile(node.parameters())?;
+    let clock = node.clock();
+    let options = Options { clock: Arc::new(clock.clone()), ..parameters::options(node.parameters(), profile)? };
+    let database = parameters::database(node.parameters())?;
     let memory = Memory::open(&database, options, uuid_ids()).map_err(StartError::layer)?;
     for damage in memory.damages() {
         tracing::error!(
@@ -93,7 +125,12 @@ fn configure(node: &mut Node<Server>) -> Result<Server, StartError> {
             damage.reason
         );
     }
+    if let GraphFile::Unusable(reason) = memory.graph_file() {
+        tracing::warn!("the graph is built anew, and everything is scanned meanwhile: {reason}");
+    }
     tracing::info!("{} records in {}", memory.stats().records, database.display());
+    let (standing, matches) = standing(node, &memory)?;
+    let (sender, outgoing) = sync_channel(OUTBOX);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("mep-answers")
@@ -104,30 +141,49 @@ fn configure(node: &mut Node<Server>) -> Result<Server, StartError> {
     node.service::<GetMemory::Service>("~/get", Server::get)?;
     node.service::<QueryMemory::Service>("~/query", Server::query)?;
     node.service_once::<DeleteMemory::Service>("~/delete", |request| &request.caller, Server::delete)?;
+    node.service_once::<SnapshotMemory::Service>("~/snapshot", |request| &request.caller, Server::snapshot)?;
+    node.service_once::<RestoreMemory::Service>("~/restore", |request| &request.caller, Server::restore)?;
+    node.service_once::<ReanchorMemory::Service>("~/reanchor", |request| &request.caller, Server::reanchor)?;
+    node.service_once::<ConsolidateMemory::Service>("~/consolidate", |request| &request.caller, Server::consolidate)?;
     node.subscribe("~/observe", qos::reliable(100), Server::observe)?;
     node.steady_timer(Duration::from_secs(1), |server| server.publish_stats());
+    node.steady_timer(OUTBOX_EVERY, Server::publish_outgoing);
+    node.steady_timer(MARKERS_EVERY, |server| server.publish_markers());
 
     let budgets = BudgetEvents::new(node, profile)?;
     Ok(Server {
         memory: Arc::new(memory),
         runtime,
-        clock: node.clock(),
+        clock,
         put_meter: budgets.meter(node, MessageKind::MepPut),
         query_meter: budgets.meter(node, MessageKind::MepQuery),
         put_lifetime: MessageKind::MepPut.budget(profile).timeout,
         query_lifetime: MessageKind::MepQuery.budget(profile).timeout,
         observed_in_vain: Arc::default(),
+        standing: Arc::new(standing),
+        matches,
         stats: node.publisher("~/stats", qos::default())?,
+        markers: node.publisher("~/markers", qos::latched())?,
+        outbox: Outbox { sender, lost: Arc::default() },
+        outgoing,
+        most_markers: node.parameters().integer("markers")?.clamp(0, 1000) as u32,
     })
 }
 
-fn database_path(parameter: &str) -> Result<PathBuf, StartError> {
-    if !parameter.is_empty() {
-        return Ok(PathBuf::from(parameter));
+/// The standing queries, and where the matches of each go.
+fn standing(node: &mut Node<Server>, memory: &Memory) -> Result<(Vec<Query>, Vec<Publisher<MemoryHit>>), StartError> {
+    let (mut queries, mut matches) = (Vec::new(), Vec::new());
+    for name in node.parameters().strings("standing")? {
+        let (mut query, like) = parameters::standing(node.parameters(), &name)?;
+        if !like.is_empty() {
+            let told = |e| StartError::layer(format!("standing query '{name}': {e}"));
+            let record = memory.get(&query.namespace, &like).wait().map_err(told)?;
+            query.likeness = Some(Likeness { model_id: record.model_id, embedding: record.embedding });
+        }
+        queries.push(query);
+        matches.push(node.publisher(&format!("~/matches/{name}"), qos::reliable(100))?);
     }
-    let home = std::env::var("HOME")
-        .map_err(|_| StartError::layer("parameter 'database' is empty, and HOME is not set: name a file"))?;
-    Ok(PathBuf::from(home).join(".ros/ecps/memory.db"))
+    Ok((queries, matches))
 }
 
 impl Server {
@@ -148,12 +204,16 @@ impl Server {
             Ok(records) => records,
             Err(error) => return reply.send(refused((INVALID, error.to_string()))),
         };
+        let watched = if self.standing.is_empty() { Vec::new() } else { records.clone() };
         let (pending, meter) = (self.memory.put(records), self.put_meter.clone());
+        let (outbox, standing) = (self.outbox.clone(), self.standing.clone());
         self.runtime.spawn(async move {
             let response = match pending.await {
                 Ok(stored) => {
+                    outbox.leave_matches(&standing, watched, &stored);
+                    let merged = stored.iter().map(|stored| stored.merged).collect();
                     let (ids, versions) = stored.into_iter().map(|s| (s.id, s.version)).unzip();
-                    PutMemory::Response { ids, versions, ..Default::default() }
+                    PutMemory::Response { ids, versions, merged, ..Default::default() }
                 }
                 Err(error) => refused((code(error.cause()), error.to_string())),
             };
@@ -182,14 +242,28 @@ impl Server {
         if let Some(reason) = self.refuse(&request.caller, self.query_lifetime) {
             return reply.send(refused(reason));
         }
-        let (pending, meter) = (self.memory.query(query_from_ros(request)), self.query_meter.clone());
+        let query = match query_from_ros(request) {
+            Ok(query) => query,
+            Err(error) => return reply.send(refused((INVALID, error.to_string()))),
+        };
+        let (pending, meter) = (self.memory.query(query), self.query_meter.clone());
+        let outbox = (self.markers.subscribers() > 0).then(|| self.outbox.clone());
         self.runtime.spawn(async move {
             let response = match pending.await {
-                Ok(answer) => QueryMemory::Response {
-                    hits: answer.hits.into_iter().map(hit_to_ros).collect(),
-                    total_matched: answer.total_matched,
-                    ..Default::default()
-                },
+                Ok(answer) => {
+                    if let Some(outbox) = outbox {
+                        outbox.leave(Outgoing::Markers(markers::hits(&answer)));
+                    }
+                    QueryMemory::Response {
+                        total_matched: answer.total_matched,
+                        total_is_lower_bound: answer.total_is_lower_bound,
+                        index: way_to_ros(answer.way),
+                        recall: answer.recall.unwrap_or(f32::NAN),
+                        cut_short: answer.cut_short,
+                        hits: answer.hits.into_iter().map(hit_to_ros).collect(),
+                        ..Default::default()
+                    }
+                }
                 Err(error) => refused((code(error.cause()), error.to_string())),
             };
             meter.record(started, SystemSteady.now());
@@ -202,10 +276,94 @@ impl Server {
         if let Some(reason) = self.refuse(&request.caller, self.put_lifetime) {
             return reply.send(refused(reason));
         }
-        let pending = self.memory.delete(&request.memory_namespace, request.ids);
+        let pending = match request.erase {
+            true => self.memory.erase(&request.memory_namespace, request.ids),
+            false => self.memory.delete(&request.memory_namespace, request.ids),
+        };
         self.runtime.spawn(async move {
             reply.send(match pending.await {
                 Ok(deleted) => DeleteMemory::Response { deleted, ..Default::default() },
+                Err(error) => refused((code(error.cause()), error.to_string())),
+            });
+        });
+    }
+
+    fn snapshot(&mut self, request: SnapshotMemory::Request, reply: ecps_ros::Reply<SnapshotMemory::Service>) {
+        let refused =
+            |(error_code, error_msg)| SnapshotMemory::Response { error_code, error_msg, ..Default::default() };
+        if let Some(reason) = self.refuse(&request.caller, self.put_lifetime) {
+            return reply.send(refused(reason));
+        }
+        let pending = self.memory.snapshot(&request.name);
+        self.runtime.spawn(async move {
+            reply.send(match pending.await {
+                Ok(snapshot) => SnapshotMemory::Response {
+                    path: snapshot.path.display().to_string(),
+                    records: snapshot.records,
+                    bytes: snapshot.bytes,
+                    ..Default::default()
+                },
+                Err(error) => refused((code(error.cause()), error.to_string())),
+            });
+        });
+    }
+
+    fn restore(&mut self, request: RestoreMemory::Request, reply: ecps_ros::Reply<RestoreMemory::Service>) {
+        let refused = |(error_code, error_msg)| RestoreMemory::Response { error_code, error_msg, ..Default::default() };
+        if let Some(reason) = self.refuse(&request.caller, self.put_lifetime) {
+            return reply.send(refused(reason));
+        }
+        let pending = self.memory.restore(&request.name);
+        self.runtime.spawn(async move {
+            reply.send(match pending.await {
+                Ok(records) => RestoreMemory::Response { records, ..Default::default() },
+                Err(error) => refused((code(error.cause()), error.to_string())),
+            });
+        });
+    }
+
+    fn reanchor(&mut self, request: ReanchorMemory::Request, reply: ecps_ros::Reply<ReanchorMemory::Service>) {
+        let refused =
+            |(error_code, error_msg)| ReanchorMemory::Response { error_code, error_msg, ..Default::default() };
+        if let Some(reason) = self.refuse(&request.caller, self.put_lifetime) {
+            return reply.send(refused(reason));
+        }
+        let transform = match transform_from_ros(&request.transform) {
+            Ok(transform) => transform,
+            Err(error) => return reply.send(refused((INVALID, format!("transform: {error}")))),
+        };
+        let pending = self.memory.reanchor(&request.memory_namespace, &request.frame_id, &request.map_id, transform);
+        self.runtime.spawn(async move {
+            reply.send(match pending.await {
+                Ok(moved) => ReanchorMemory::Response { moved, ..Default::default() },
+                Err(error) => refused((code(error.cause()), error.to_string())),
+            });
+        });
+    }
+
+    fn consolidate(&mut self, request: ConsolidateMemory::Request, reply: ecps_ros::Reply<ConsolidateMemory::Service>) {
+        let refused =
+            |(error_code, error_msg)| ConsolidateMemory::Response { error_code, error_msg, ..Default::default() };
+        if let Some(reason) = self.refuse(&request.caller, self.put_lifetime) {
+            return reply.send(refused(reason));
+        }
+        let set = |time: &Time| Some(ecps_ros::stamp(time)).filter(|stamp| !stamp.is_zero());
+        let consolidation = Consolidation {
+            not_before: set(&request.not_before),
+            not_after: set(&request.not_after),
+            namespace: request.memory_namespace,
+            model_id: request.model_id,
+            min_sim: request.min_sim,
+            members: request.members,
+        };
+        let memory = self.memory.clone();
+        // It reads many records, so it is no work for the one thread that carries answers.
+        self.runtime.spawn_blocking(move || {
+            reply.send(match memory.consolidate(&consolidation).wait() {
+                Ok(stored) => ConsolidateMemory::Response {
+                    ids: stored.into_iter().map(|s| s.id).collect(),
+                    ..Default::default()
+                },
                 Err(error) => refused((code(error.cause()), error.to_string())),
             });
         });
@@ -225,10 +383,14 @@ impl Server {
             Ok(record) => record,
             Err(error) => return lost(&error),
         };
-        let pending = self.memory.put(vec![record]);
+        let watched = if self.standing.is_empty() { Vec::new() } else { vec![record.clone()] };
+        let (pending, outbox, standing) = (self.memory.put(vec![record]), self.outbox.clone(), self.standing.clone());
         self.runtime.spawn(async move {
             match pending.await {
-                Ok(_) => meter.record(started, SystemSteady.now()),
+                Ok(stored) => {
+                    meter.record(started, SystemSteady.now());
+                    outbox.leave_matches(&standing, watched, &stored);
+                }
                 Err(error) => lost(&error),
             }
         });
@@ -241,15 +403,52 @@ impl Server {
         self.stats.publish(&MemoryStats {
             stamp: ecps_ros::time(self.clock.now()),
             records: stats.records,
+            bytes: stats.bytes,
+            damaged: stats.damaged,
             puts: stats.puts,
+            merged: stats.merged,
+            expired: stats.expired,
+            evicted: stats.evicted,
+            indexed: stats.indexed,
+            unindexed: stats.unindexed,
+            rebuilds: stats.rebuilds,
+            recall: stats.recall.unwrap_or(f32::NAN),
+            recall_samples: stats.recall_samples,
             refused: stats.refused,
             queries: stats.queries,
             deletes: stats.deletes,
             last_refusal: stats.last_refusal,
-            dropped: self.observed_in_vain.load(Ordering::Relaxed),
+            dropped: self.observed_in_vain.load(Ordering::Relaxed) + self.outbox.lost.load(Ordering::Relaxed),
             put_latency_ms,
             query_latency_ms,
             budget_violations: self.put_meter.monitor().violations() + self.query_meter.monitor().violations(),
+        });
+    }
+
+    fn publish_outgoing(&mut self) {
+        for message in self.outgoing.try_iter() {
+            match message {
+                Outgoing::Markers(markers) => self.markers.publish(&markers),
+                Outgoing::Match(place, hit) => {
+                    if let Some(publisher) = self.matches.get(place) {
+                        publisher.publish(&hit);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The newest memories, where somebody looks.
+    fn publish_markers(&mut self) {
+        if self.most_markers == 0 || self.markers.subscribers() == 0 {
+            return;
+        }
+        let newest = Query { k: self.most_markers, heads_only: true, ..Query::default() };
+        let (pending, outbox) = (self.memory.query(newest), self.outbox.clone());
+        self.runtime.spawn(async move {
+            if let Ok(answer) = pending.await {
+                outbox.leave(Outgoing::Markers(markers::memories(&answer)));
+            }
         });
     }
 }
@@ -261,76 +460,4 @@ fn code(cause: Cause) -> u8 {
         Cause::Overloaded => OVERLOADED,
         Cause::Storage => STORAGE,
     }
-}
-
-fn record_from_ros(message: MemoryRecord) -> Result<Record, InvalidError> {
-    let (p, q) = (&message.pose.position, &message.pose.orientation);
-    let pose = if message.has_pose { Some(pose_from_parts([p.x, p.y, p.z], [q.x, q.y, q.z, q.w])?) } else { None };
-    Ok(Record {
-        id: message.id,
-        namespace: message.memory_namespace,
-        model_id: message.model_id,
-        embedding: message.embedding,
-        time: ecps_ros::stamp(&message.header.stamp),
-        frame_id: message.header.frame_id,
-        pose,
-        labels: message.labels,
-        robot: message.robot,
-        topic: message.topic,
-        payload_type: message.payload_type,
-        payload: message.payload,
-        version: 0,
-    })
-}
-
-fn record_to_ros(record: Record) -> MemoryRecord {
-    let mut message = MemoryRecord {
-        id: record.id,
-        memory_namespace: record.namespace,
-        model_id: record.model_id,
-        embedding: record.embedding,
-        has_pose: record.pose.is_some(),
-        labels: record.labels,
-        robot: record.robot,
-        topic: record.topic,
-        payload_type: record.payload_type,
-        payload: record.payload,
-        version: record.version,
-        ..MemoryRecord::default()
-    };
-    message.header.stamp = ecps_ros::time(record.time);
-    message.header.frame_id = record.frame_id;
-    message.pose.orientation.w = 1.0;
-    if let Some(pose) = record.pose {
-        message.pose.position.x = pose.translation.x;
-        message.pose.position.y = pose.translation.y;
-        message.pose.position.z = pose.translation.z;
-        message.pose.orientation.x = pose.rotation.i;
-        message.pose.orientation.y = pose.rotation.j;
-        message.pose.orientation.z = pose.rotation.k;
-        message.pose.orientation.w = pose.rotation.w;
-    }
-    message
-}
-
-fn query_from_ros(request: QueryMemory::Request) -> Query {
-    let set = |stamp: Stamp| (!stamp.is_zero()).then_some(stamp);
-    let likeness = (!request.embedding.is_empty())
-        .then_some(Likeness { model_id: request.model_id, embedding: request.embedding });
-    let centre = Point3::new(request.center.x, request.center.y, request.center.z);
-    let place = (request.radius != 0.0).then_some(Place { frame_id: request.frame_id, centre, radius: request.radius });
-    Query {
-        namespace: request.memory_namespace,
-        likeness,
-        k: request.k,
-        min_sim: request.min_sim,
-        not_before: set(ecps_ros::stamp(&request.not_before)),
-        not_after: set(ecps_ros::stamp(&request.not_after)),
-        place,
-        labels: request.labels,
-    }
-}
-
-fn hit_to_ros(hit: Hit) -> MemoryHit {
-    MemoryHit { record: record_to_ros(hit.record), similarity: hit.similarity.unwrap_or(f32::NAN) }
 }

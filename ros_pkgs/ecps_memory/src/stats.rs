@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use thiserror::Error;
 
 /// State of a memory. Mirrors the counters of `ecps_msgs/MemoryStats`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Stats {
     /// Records that can be found.
     pub records: u64,
@@ -23,6 +23,24 @@ pub struct Stats {
     pub deletes: u64,
     /// Why the last refusal was made; empty before the first.
     pub last_refusal: String,
+    /// Of the puts, those merged into another record.
+    pub merged: u64,
+    /// Records that expired, since opening.
+    pub expired: u64,
+    /// Records that had to go to stay within a quota, since opening.
+    pub evicted: u64,
+    /// The file and its log, bytes.
+    pub bytes: u64,
+    /// Records that a graph holds.
+    pub indexed: u64,
+    /// Records that wait for their place in a graph, and are scanned until then.
+    pub unindexed: u64,
+    /// Graphs built, since opening.
+    pub rebuilds: u64,
+    /// Least recall of any graph over its last samples; None before the first.
+    pub recall: Option<f32>,
+    /// Queries asked both ways, since opening.
+    pub recall_samples: u64,
 }
 
 /// A row that is not as it was written.
@@ -45,12 +63,34 @@ pub(crate) struct Counters {
     refused: AtomicU64,
     queries: AtomicU64,
     deletes: AtomicU64,
+    merged: AtomicU64,
+    expired: AtomicU64,
+    evicted: AtomicU64,
+    rebuilds: AtomicU64,
+    samples: AtomicU64,
     last_refusal: Mutex<String>,
 }
 
 impl Counters {
-    pub(crate) fn put(&self, records: usize) {
+    pub(crate) fn put(&self, records: usize, merged: usize) {
         self.puts.fetch_add(records as u64, Ordering::Relaxed);
+        self.merged.fetch_add(merged as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn expired(&self, records: usize) {
+        self.expired.fetch_add(records as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn evicted(&self, records: usize) {
+        self.evicted.fetch_add(records as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn rebuilt(&self) {
+        self.rebuilds.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sampled(&self) {
+        self.samples.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn deleted(&self, records: usize) {
@@ -74,7 +114,13 @@ impl Counters {
             refused: self.refused.load(Ordering::Relaxed),
             queries: self.queries.load(Ordering::Relaxed),
             deletes: self.deletes.load(Ordering::Relaxed),
+            merged: self.merged.load(Ordering::Relaxed),
+            expired: self.expired.load(Ordering::Relaxed),
+            evicted: self.evicted.load(Ordering::Relaxed),
+            rebuilds: self.rebuilds.load(Ordering::Relaxed),
+            recall_samples: self.samples.load(Ordering::Relaxed),
             last_refusal: self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            ..Stats::default()
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use ecps_cli::delimited::{actions, messages};
+use ecps_cli::mep_query::mep_query;
 use ecps_cli::replay::{NoJournal, Replay, Scenario};
 use ecps_journal::note::hex;
 use serde_json::json;
@@ -27,6 +28,18 @@ enum Command {
         /// Digests, 32 bytes each, each after its length as a varint
         #[arg(long, value_name = "FILE")]
         state_hashes: PathBuf,
+    },
+    /// Ask a memory of known tensors and compare the answer
+    MepQuery {
+        /// One QueryReq message, after its length as a varint
+        #[arg(long, value_name = "FILE")]
+        query: PathBuf,
+        /// LTP messages, each after its length: what is remembered. Those with an attribute `similarity` are the answer, best first
+        #[arg(long, value_name = "FILE")]
+        expected: PathBuf,
+        /// How far a similarity may be off
+        #[arg(long, default_value_t = 0.01)]
+        tolerance: f64,
     },
 }
 
@@ -50,12 +63,17 @@ fn eap_replay(file: &Path, hashes: &Path) -> Result<(Vec<String>, usize), String
 }
 
 fn main() -> ExitCode {
-    let Command::EapReplay { actions, state_hashes } = Cli::parse().command;
     let start = Instant::now();
-    let (status, code, message, errors) = match eap_replay(&actions, &state_hashes) {
-        Ok((errors, count)) if errors.is_empty() => {
-            ("PASS", 0, format!("{count} actions end in the states given"), errors)
+    let (result, what) = match Cli::parse().command {
+        Command::EapReplay { actions, state_hashes } => {
+            (eap_replay(&actions, &state_hashes), "actions end in the states given")
         }
+        Command::MepQuery { query, expected, tolerance } => {
+            (mep_query(&query, &expected, tolerance), "hits are those expected")
+        }
+    };
+    let (status, code, message, errors) = match result {
+        Ok((errors, count)) if errors.is_empty() => ("PASS", 0, format!("{count} {what}"), errors),
         Ok((errors, _)) => ("FAIL", 1, errors.first().cloned().unwrap_or_default(), errors),
         Err(error) => ("ERROR", 1, error.clone(), vec![error]),
     };

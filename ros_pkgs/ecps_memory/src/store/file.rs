@@ -14,35 +14,70 @@ use crate::error::OpenError;
 /// "ECPM", so that `file` and we tell a memory from other SQLite files.
 const APPLICATION_ID: i32 = 0x4543_504d;
 /// Newest schema that this code knows.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 /// How long to wait for another program that is writing, such as a person's `sqlite3`.
 const BUSY: Duration = Duration::from_secs(5);
+/// Most of the file that readers map, bytes.
+const MAPPED_BYTES: i64 = 1 << 36;
 /// SQLite's page, bytes.
 const PAGE_BYTES: u64 = 4096;
 
-/// A row is never changed, only replaced by one with a new number, so a row number names one version of one record.
-/// The payload comes last: SQLite then reads a row's head without touching the pages that its payload overflows to.
-const SCHEMA: &str = "
+/// A row keeps its vector as long as it lives: a record that is put again gets a new row, so that a row number names one
+/// vector. Merging and moving change what lies around it. The payload comes last: SQLite then reads a row's head without
+/// touching the pages that its payload overflows to. Stamps are nanoseconds, 0 where not set.
+const RECORD: &str = "
     CREATE TABLE record (
-        row          INTEGER PRIMARY KEY,
-        namespace    TEXT NOT NULL,
-        id           TEXT NOT NULL,
-        version      INTEGER NOT NULL,
-        model_id     TEXT NOT NULL,
-        time_ns      INTEGER NOT NULL,
-        frame_id     TEXT NOT NULL,
-        pose         BLOB,              -- f64 little-endian: x y z, qx qy qz qw
-        labels       TEXT NOT NULL,     -- JSON array
-        robot        TEXT NOT NULL,
-        topic        TEXT NOT NULL,
-        payload_type TEXT NOT NULL,
-        embedding    BLOB NOT NULL,     -- f32 little-endian
-        payload_crc  INTEGER NOT NULL,  -- CRC-32 of the payload
-        head_crc     INTEGER NOT NULL,  -- CRC-32 of everything else, the payload's CRC and length included
-        payload      BLOB NOT NULL
+        row            INTEGER PRIMARY KEY,
+        namespace      TEXT NOT NULL,
+        id             TEXT NOT NULL,
+        version        INTEGER NOT NULL,
+        model_id       TEXT NOT NULL,
+        time_ns        INTEGER NOT NULL,
+        last_ns        INTEGER NOT NULL,
+        observed_ns    INTEGER NOT NULL,
+        valid_from_ns  INTEGER NOT NULL,
+        valid_until_ns INTEGER NOT NULL,
+        expires_ns     INTEGER NOT NULL,
+        importance     REAL NOT NULL,
+        pinned         INTEGER NOT NULL,
+        sightings      INTEGER NOT NULL,
+        frame_id       TEXT NOT NULL,
+        map_id         TEXT NOT NULL,
+        pose           BLOB,              -- f64 little-endian: x y z, qx qy qz qw
+        covariance     BLOB NOT NULL,     -- f64 little-endian, 36 or none
+        labels         TEXT NOT NULL,     -- JSON array
+        text           TEXT NOT NULL,
+        robot          TEXT NOT NULL,
+        node           TEXT NOT NULL,
+        topic          TEXT NOT NULL,
+        bag            TEXT NOT NULL,
+        bag_offset     INTEGER NOT NULL,
+        parents        TEXT NOT NULL,     -- JSON array
+        payload_type   TEXT NOT NULL,
+        embedding      BLOB NOT NULL,     -- f32 little-endian
+        payload_crc    INTEGER NOT NULL,  -- CRC-32 of the payload
+        head_crc       INTEGER NOT NULL,  -- CRC-32 of everything else, the payload's CRC and length included
+        payload        BLOB NOT NULL
     ) STRICT;
     CREATE UNIQUE INDEX record_by_id ON record (namespace, id);
 ";
+/// What leads to records, and what is known of the graph file beside this one.
+const AROUND: &str = "
+    CREATE VIRTUAL TABLE record_text USING fts5(text, content='record', content_rowid='row');
+    INSERT INTO record_text (record_text, rank) VALUES ('secure-delete', 1);
+    CREATE TABLE touched (row INTEGER PRIMARY KEY, query INTEGER NOT NULL) STRICT;
+    CREATE TABLE graph_file (one INTEGER PRIMARY KEY CHECK (one = 1), digest BLOB NOT NULL, nodes INTEGER NOT NULL) STRICT;
+";
+
+/// How sure an acknowledgement is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// On disk: survives a loss of power.
+    #[default]
+    Full,
+    /// With the operating system: survives the end of this process, however it ends, but not a loss of power.
+    Process,
+}
 
 /// Held as long as the file is served; the operating system lets go of it when the process ends, however it ends.
 #[derive(Debug)]
@@ -109,7 +144,11 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Opens the file to write it, and brings it to our schema. `max_bytes` bounds how far it may grow.
-pub(crate) fn open_writer(path: &Path, max_bytes: Option<u64>) -> Result<Connection, OpenError> {
+pub(crate) fn open_writer(
+    path: &Path,
+    max_bytes: Option<u64>,
+    durability: Durability,
+) -> Result<Connection, OpenError> {
     let sqlite = |reason| OpenError::Sqlite { path: path.to_owned(), reason };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
@@ -118,6 +157,11 @@ pub(crate) fn open_writer(path: &Path, max_bytes: Option<u64>) -> Result<Connect
     let found = schema_version(&connection, path)?;
     connection.pragma_update(None, "trusted_schema", false).map_err(sqlite)?;
     connection.pragma_update(None, "cell_size_check", true).map_err(sqlite)?;
+    // What is forgotten is overwritten, and its pages can be given back.
+    connection.pragma_update(None, "secure_delete", true).map_err(sqlite)?;
+    if found == 0 {
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(sqlite)?;
+    }
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(sqlite)?;
     if !mode.eq_ignore_ascii_case("wal") {
@@ -125,9 +169,12 @@ pub(crate) fn open_writer(path: &Path, max_bytes: Option<u64>) -> Result<Connect
         return Err(OpenError::Io { path: path.to_owned(), reason });
     }
     // FULL: a commit returns when the log is on disk.
-    connection.pragma_update(None, "synchronous", "FULL").map_err(sqlite)?;
-    if found == 0 {
-        create(&mut connection).map_err(sqlite)?;
+    let synchronous = if durability == Durability::Full { "FULL" } else { "NORMAL" };
+    connection.pragma_update(None, "synchronous", synchronous).map_err(sqlite)?;
+    match found {
+        0 => create(&mut connection).map_err(sqlite)?,
+        1 => super::migrate::from_1(&mut connection).map_err(sqlite)?,
+        _ => {}
     }
     if let Some(max_bytes) = max_bytes {
         let pages = i64::try_from(max_bytes / PAGE_BYTES).unwrap_or(i64::MAX);
@@ -143,7 +190,37 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     let connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
     connection.busy_timeout(BUSY).map_err(sqlite)?;
     connection.pragma_update(None, "trusted_schema", false).map_err(sqlite)?;
+    // Rows of hits are then read from the page cache without a system call each.
+    connection.pragma_update_and_check(None, "mmap_size", MAPPED_BYTES, |_| Ok(())).map_err(sqlite)?;
     Ok(connection)
+}
+
+/// Opens the file to look at it while another process may serve it.
+pub(crate) fn open_onlooker(path: &Path) -> Result<Connection, OpenError> {
+    if !path.is_file() {
+        let reason = io::Error::new(io::ErrorKind::NotFound, "there is no such file");
+        return Err(OpenError::Io { path: path.to_owned(), reason });
+    }
+    let connection = open_reader(path)?;
+    match schema_version(&connection, path)? {
+        SCHEMA_VERSION => Ok(connection),
+        found => Err(OpenError::Older { path: path.to_owned(), found, needed: SCHEMA_VERSION }),
+    }
+}
+
+/// Gives what is no longer used back to the disk, and empties the log, so that what was forgotten is in neither.
+pub(crate) fn give_back(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let mut statement = connection.prepare("PRAGMA incremental_vacuum")?;
+    let mut steps = statement.query([])?;
+    while steps.next()?.is_some() {}
+    drop(steps);
+    let (busy, _, _): (i64, i64, i64) = connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    if busy != 0 {
+        // Somebody reads what was there before; their end comes, and a later checkpoint with it.
+        connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
+    }
+    Ok(())
 }
 
 /// The file's schema version, 0 for an empty file.
@@ -170,10 +247,16 @@ fn schema_version(connection: &Connection, path: &Path) -> Result<i64, OpenError
 
 fn create(connection: &mut Connection) -> Result<(), rusqlite::Error> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute_batch(SCHEMA)?;
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    lay_out(&transaction)?;
     transaction.commit()
+}
+
+/// Makes the newest schema in an open transaction.
+pub(super) fn lay_out(transaction: &Connection) -> Result<(), rusqlite::Error> {
+    transaction.execute_batch(RECORD)?;
+    transaction.execute_batch(AROUND)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)
 }
 
 #[cfg(test)]
@@ -185,7 +268,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, _lock) = claim(&folder.path().join("new folder/memory.db")).unwrap();
         for _ in 0..2 {
-            let writer = open_writer(&path, None).unwrap();
+            let writer = open_writer(&path, None, Durability::Full).unwrap();
             let setting = |sql| writer.query_row(sql, [], |row| row.get::<_, rusqlite::types::Value>(0)).unwrap();
             assert_eq!(setting("PRAGMA synchronous"), 2.into(), "FULL");
             assert_eq!(setting("PRAGMA journal_mode"), "wal".to_owned().into());

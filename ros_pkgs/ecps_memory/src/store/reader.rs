@@ -1,44 +1,60 @@
 //! The threads that read, each with its own connection.
 
+use std::cell::RefCell;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use super::{Shared, row};
+use crate::arena::TextScores;
 use crate::error::{ANSWER_BYTES, GetError, QueryError, Unavailable};
+use crate::graph::Scratch;
+use crate::index::{Ranked, Terms};
 use crate::lane::Ticket;
-use crate::query::{Answer, Hit, Query};
+use crate::query::{Answer, Hit, Query, Way};
 use crate::record::{Record, namespace_or_default};
 use crate::reply::Answering;
 use crate::stats::Damage;
+use crate::vector::cosine;
+
+/// Most records that words may find, before the answer is cut short.
+const MOST_BY_WORDS: usize = 100_000;
+/// What single precision may cost a similarity that is computed from the vectors as they were given.
+const ROUNDING: f32 = 1e-6;
 
 /// A validated request to read, its namespaces set.
 #[derive(Debug)]
 pub(crate) enum Job {
-    Query(Query, Answering<Answer, QueryError>),
+    Query(Box<Query>, Answering<Answer, QueryError>),
     Get(String, String, Answering<Record, GetError>),
 }
 
 pub(crate) struct Reader {
     pub(crate) shared: Arc<Shared>,
     pub(crate) connection: Connection,
+    pub(crate) scratch: RefCell<Scratch>,
 }
 
 /// What a row that the index names but the file lacks means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FileMay {
-    /// The file is a commit ahead of the index: look again.
-    BeAhead,
+    /// The file is a commit ahead of the index, or behind it: look again.
+    Differ,
     /// The gate is held, so the file agrees with the index: the row is lost.
     NotDiffer,
 }
 
 impl Reader {
+    pub(crate) fn new(shared: Arc<Shared>, connection: Connection) -> Reader {
+        Reader { shared, connection, scratch: RefCell::default() }
+    }
+
     /// Serves until the sending end is gone and the queue is empty.
     pub(crate) fn run(self, jobs: Arc<Mutex<Receiver<(Job, Ticket)>>>) {
         loop {
             let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            self.shared.stir();
             // An asker who no longer listens is no matter.
             match next {
                 Err(_) => return,
@@ -60,8 +76,9 @@ impl Reader {
         }
     }
 
-    fn query(&self, query: &Query) -> Result<Answer, QueryError> {
-        if let Some(answer) = self.attempt(query, FileMay::BeAhead)? {
+    /// Answers a valid query.
+    pub(crate) fn query(&self, query: &Query) -> Result<Answer, QueryError> {
+        if let Some(answer) = self.attempt(query, FileMay::Differ)? {
             return Ok(answer);
         }
         let _gate = self.shared.gate.lock().unwrap_or_else(PoisonError::into_inner);
@@ -75,25 +92,55 @@ impl Reader {
 
     /// None where a row could not be served and the search has to be made again without it.
     fn attempt(&self, query: &Query, file_may: FileMay) -> Result<Option<Answer>, QueryError> {
-        let found = self.shared.index.read().unwrap_or_else(PoisonError::into_inner).search(query)?;
-        let mut answer = Answer { hits: Vec::with_capacity(found.rows.len()), total_matched: found.total_matched };
-        let mut bytes = 0;
-        let mut all_served = true;
-        for (row, similarity) in found.rows {
-            let namespace = namespace_or_default(&query.namespace);
-            match self.read(row::SELECT_ROW, [row]).map_err(Unavailable::from)? {
-                Some(Ok(record)) => {
-                    bytes += record.bytes();
-                    answer.hits.push(Hit { record, similarity });
-                    if bytes > ANSWER_BYTES {
-                        return Err(QueryError::AnswerBytes { hits: answer.hits.len(), bytes, k: query.k });
+        // One transaction for all rows: SQLite then locks once.
+        let transaction = self.connection.unchecked_transaction().map_err(Unavailable::from)?;
+        let started = self.shared.steady.now();
+        let late = || self.shared.steady.now().since(started) > self.shared.query_limit;
+        let text = match query.words() {
+            Some(words) => Some(self.by_words(&words).map_err(Unavailable::from)?),
+            None => None,
+        };
+        let terms = Terms { now: self.shared.clock.now(), text: text.as_ref(), late: &late };
+        let namespace = namespace_or_default(&query.namespace);
+        let found = {
+            let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+            let found = index.search(query, &terms, &mut self.scratch.borrow_mut())?;
+            index.note_hits(namespace, found.rows.iter().map(|ranked| ranked.row));
+            found
+        };
+        let mut answer = Answer {
+            hits: Vec::with_capacity(found.rows.len()),
+            total_matched: found.total_matched,
+            total_is_lower_bound: found.lower_bound,
+            way: found.way,
+            recall: found.recall,
+            cut_short: found.cut_short || text.is_some_and(|text| text.len() >= MOST_BY_WORDS),
+        };
+        let sql = if query.heads_only { row::SELECT_HEAD } else { row::SELECT_ROW };
+        let (mut bytes, mut all_served) = (0, true);
+        for ranked in found.rows {
+            let row = ranked.row;
+            let read = match query.heads_only {
+                true => self.read(sql, [row], row::decode_head),
+                false => self.read(sql, [row], row::decode),
+            };
+            match read.map_err(Unavailable::from)? {
+                Some(Ok(record)) => match hit(query, ranked, record) {
+                    None => answer.total_matched -= 1,
+                    Some(hit) => {
+                        bytes += hit.record.bytes();
+                        if bytes > ANSWER_BYTES {
+                            answer.cut_short = true;
+                            break;
+                        }
+                        answer.hits.push(hit);
                     }
-                }
+                },
                 Some(Err(damage)) => {
                     self.shared.quarantine(namespace, Damage { row, ..damage });
                     all_served = false;
                 }
-                None if file_may == FileMay::BeAhead => return Ok(None),
+                None if file_may == FileMay::Differ => return Ok(None),
                 None => {
                     let (namespace, id) = (namespace.to_owned(), String::new());
                     let reason = "it is gone from the file".to_owned();
@@ -102,24 +149,49 @@ impl Reader {
                 }
             }
         }
+        drop(transaction);
+        // By the similarities as they are rather than as 16 bits have them.
+        let newer =
+            |a: &Hit, b: &Hit| b.record.last_seen.max(b.record.time).cmp(&a.record.last_seen.max(a.record.time));
+        answer.hits.sort_by(|a, b| {
+            b.score.total_cmp(&a.score).then_with(|| newer(a, b)).then_with(|| a.record.id.cmp(&b.record.id))
+        });
+        if answer.way == Way::Graph {
+            self.shared.remember_asked(query);
+        }
         Ok(all_served.then_some(answer))
     }
 
-    fn get(&self, namespace: String, id: String) -> Result<Record, GetError> {
-        match self.read(row::SELECT_ID, (&namespace, &id)).map_err(Unavailable::from)? {
-            Some(Ok(record)) => Ok(record),
+    fn by_words(&self, words: &str) -> Result<TextScores, rusqlite::Error> {
+        let sql = "SELECT rowid, -bm25(record_text) FROM record_text WHERE record_text MATCH ?1 LIMIT ?2";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement
+            .query_map((words, MOST_BY_WORDS as i64), |row| Ok((row.get(0)?, row.get::<_, f64>(1)? as f32)))?;
+        rows.collect()
+    }
+
+    /// Fetches a record.
+    pub(crate) fn get(&self, namespace: String, id: String) -> Result<Record, GetError> {
+        let now = self.shared.clock.now();
+        match self.read(row::SELECT_ID, (&namespace, &id), row::decode).map_err(Unavailable::from)? {
+            Some(Ok(record)) if record.expires.is_none_or(|expires| now < expires) => Ok(record),
             Some(Err(damage)) => {
                 let damage = Damage { namespace, id, ..damage };
                 self.shared.quarantine(&damage.namespace, damage.clone());
                 Err(GetError::Damaged(damage))
             }
-            None => Err(GetError::NotFound { namespace, id }),
+            _ => Err(GetError::NotFound { namespace, id }),
         }
     }
 
     /// One row, or none. What keeps SQLite from reading it is damage too.
-    fn read(&self, sql: &str, key: impl rusqlite::Params) -> Result<Option<Result<Record, Damage>>, rusqlite::Error> {
-        let read = self.connection.prepare_cached(sql)?.query_row(key, |row| Ok(row::decode(row))).optional();
+    fn read(
+        &self,
+        sql: &str,
+        key: impl rusqlite::Params,
+        decode: impl FnOnce(&rusqlite::Row<'_>) -> Result<Record, Damage>,
+    ) -> Result<Option<Result<Record, Damage>>, rusqlite::Error> {
+        let read = self.connection.prepare_cached(sql)?.query_row(key, |row| Ok(decode(row))).optional();
         match read {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
                 let unknown = String::new();
@@ -128,4 +200,26 @@ impl Reader {
             other => other,
         }
     }
+}
+
+/// None where the record is not as like as was asked, now that it is known to the last bit.
+fn hit(query: &Query, ranked: Ranked, mut record: Record) -> Option<Hit> {
+    let similarity = query.likeness.as_ref().map(|likeness| cosine(&likeness.embedding, &record.embedding));
+    if similarity.is_some_and(|similarity| similarity < query.min_sim - ROUNDING) {
+        return None;
+    }
+    let by_likeness = query.ranking.by_fit_alone() && ranked.text.is_none();
+    if query.heads_only {
+        record.embedding = Vec::new();
+        record.payload = Vec::new();
+    }
+    Some(Hit {
+        record,
+        similarity,
+        text_score: ranked.text,
+        score: similarity.filter(|_| by_likeness).unwrap_or(ranked.score),
+        relevance: ranked.relevance,
+        recency: ranked.recency,
+        importance: ranked.importance,
+    })
 }

@@ -39,7 +39,7 @@ fn a_place_is_a_ball_in_one_frame() {
     ];
     memory.put(put).wait().unwrap();
     let near = |frame_id: &str, radius| {
-        let place = Place { frame_id: frame_id.into(), centre: Point3::origin(), radius };
+        let place = Place::ball(frame_id, Point3::origin(), radius);
         found(&memory, Query { place: Some(place), ..Query::default() })
     };
     assert_eq!(near("map", 5.0), ["edge"]);
@@ -158,7 +158,7 @@ fn all_conditions_hold_at_once() {
     let query = Query {
         not_before: Some(Stamp::from_parts(4, 0)),
         not_after: Some(Stamp::from_parts(6, 0)),
-        place: Some(Place { frame_id: "map".into(), centre: Point3::origin(), radius: 2.0 }),
+        place: Some(Place::ball("map", Point3::origin(), 2.0)),
         labels: vec!["door".into()],
         ..like(&[1.0, 0.1])
     };

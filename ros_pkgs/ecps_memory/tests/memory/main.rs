@@ -3,6 +3,8 @@
 
 mod answers_exactly;
 mod finds_what_was_asked;
+mod forgets_what_it_should;
+mod keeps_its_index;
 mod keeps_what_was_put;
 mod refuses_bad_input;
 mod serves_many_at_once;
@@ -10,8 +12,9 @@ mod survives_damage;
 mod survives_kill;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use ecps_core::clock::Stamp;
+use ecps_core::clock::{ManualClock, Stamp};
 use ecps_memory::{Answer, Likeness, Memory, Options, Query, Record, pose_from_parts};
 use tempfile::TempDir;
 
@@ -39,9 +42,19 @@ impl Scratch {
     }
 }
 
+/// A clock that stands at 0 until it is moved.
+fn options() -> Options {
+    Options { clock: Arc::new(ManualClock::default()), ..Options::default() }
+}
+
 /// Opens with ids "made-1", "made-2" and so on.
 fn open(path: &Path) -> Memory {
-    Memory::open(path, Options::default(), made_ids()).unwrap()
+    Memory::open(path, options(), made_ids()).unwrap()
+}
+
+/// As the memory keeps it: put once, seen once.
+fn kept(record: Record) -> Record {
+    Record { version: 1, sightings: 1, last_seen: record.time, ..record }
 }
 
 fn made_ids() -> impl FnMut() -> String + Send + 'static {

@@ -2,7 +2,7 @@ use ecps_core::clock::Stamp;
 use ecps_memory::{Cause, Likeness, Memory, OpenError, Options, Place, PutError, Query, Record, Unavailable};
 use nalgebra::{Isometry3, Point3, Quaternion, UnitQuaternion};
 
-use crate::{Scratch, at, like, made_ids, record};
+use crate::{Scratch, at, like, made_ids, options, record};
 
 #[test]
 fn a_record_beyond_a_limit_is_refused_by_name_value_and_limit() {
@@ -34,6 +34,16 @@ fn a_record_beyond_a_limit_is_refused_by_name_value_and_limit() {
         (Record { robot: long(257), ..good() }, "robot has 257 bytes"),
         (Record { topic: "/a\0".into(), ..good() }, "topic holds a NUL byte at 2"),
         (Record { frame_id: String::new(), ..good() }, "header.frame_id is empty"),
+        (Record { covariance: vec![0.0; 35], ..good() }, "pose_covariance has 35 numbers, and must have 36 or none"),
+        (Record { covariance: vec![f64::NAN; 36], ..good() }, "pose_covariance[0] is NaN"),
+        (Record { importance: 1.5, ..good() }, "importance is 1.5, outside 0 to 1"),
+        (Record { text: long((16 << 10) + 1), ..good() }, "text has 16385 bytes, more than the 16384 allowed"),
+        (Record { payload: vec![0; 10 << 20], ..good() }, "payload has 10485760 bytes, more than the 1048576 allowed"),
+        (Record { parents: vec![String::new()], ..good() }, "parents[0] is empty"),
+        (
+            Record { valid_from: Some(Stamp(2)), valid_until: Some(Stamp(1)), ..good() },
+            "the time window ends at 1 ns, before it begins at 2 ns",
+        ),
         (Record { pose: Some(Isometry3::translation(0.0, f64::NAN, 0.0)), ..good() }, "pose.position.y is NaN"),
         (Record { pose: Some(turned(0.5)), ..good() }, "pose.orientation has norm 0.5"),
         (Record { pose: Some(turned(f64::NAN)), ..good() }, "pose.orientation is NaN"),
@@ -73,7 +83,7 @@ fn a_batch_is_bounded_in_records_and_bytes() {
 #[test]
 fn a_query_beyond_a_limit_is_refused() {
     let place = |frame_id: &str, x, radius| Query {
-        place: Some(Place { frame_id: frame_id.into(), centre: Point3::new(x, 0.0, 0.0), radius }),
+        place: Some(Place::ball(frame_id, Point3::new(x, 0.0, 0.0), radius)),
         ..Query::default()
     };
     let nameless = Likeness { model_id: String::new(), embedding: vec![1.0] };
@@ -96,6 +106,8 @@ fn a_query_beyond_a_limit_is_refused() {
         (place("map", 0.0, f64::INFINITY), "radius is inf"),
         (Query { labels: vec!["x".into(); 65], ..Query::default() }, "labels has 65 entries"),
         (Query { labels: vec!["'; DROP TABLE record; --\0".into()], ..Query::default() }, "labels[0] holds a NUL byte"),
+        (Query { text: "\"'(*:^- --".into(), ..Query::default() }, "text is '\"'(*:^- --', and holds no word"),
+        (Query { text: "x".repeat(1025), ..Query::default() }, "text has 1025 bytes, more than the 1024 allowed"),
         (Query { namespace: "x".repeat(129), ..Query::default() }, "memory_namespace has 129 bytes"),
     ];
     let scratch = Scratch::new();
@@ -119,22 +131,25 @@ fn ids_to_get_and_delete_are_checked() {
 }
 
 #[test]
-fn an_answer_too_heavy_to_send_is_refused() {
+fn an_answer_too_heavy_to_send_is_cut_short() {
     let scratch = Scratch::new();
     let memory = scratch.open();
     let heavy = || Record { payload: vec![0; 1 << 20], ..record("", &[1.0]) };
     for _ in 0..2 {
         memory.put(vec![heavy(); 33]).wait().unwrap();
     }
-    let error = memory.query(Query { k: 66, ..Query::default() }).wait().unwrap_err();
-    assert!(error.to_string().ends_with("ask for a smaller k than 66"), "{error}");
+    let answer = memory.query(Query { k: 66, ..Query::default() }).wait().unwrap();
+    assert_eq!((answer.hits.len(), answer.total_matched, answer.cut_short), (63, 66, true));
+    let heads = memory.query(Query { k: 66, heads_only: true, ..Query::default() }).wait().unwrap();
+    assert_eq!((heads.hits.len(), heads.cut_short), (66, false));
+    assert!(heads.hits.iter().all(|hit| hit.record.payload.is_empty() && hit.record.embedding.is_empty()));
     assert_eq!(memory.query(Query::default()).wait().unwrap().hits.len(), 10);
 }
 
 #[test]
 fn a_full_queue_refuses_at_once_and_loses_nothing_it_took() {
     let scratch = Scratch::new();
-    let memory = Memory::open(&scratch.path(), Options { waiting: 3, ..Options::default() }, made_ids()).unwrap();
+    let memory = Memory::open(&scratch.path(), Options { waiting: 3, ..options() }, made_ids()).unwrap();
     memory.put(vec![record("first", &[1.0])]).wait().unwrap();
     // Somebody else's transaction holds the writer up.
     let other = scratch.raw();
@@ -157,7 +172,7 @@ fn a_full_queue_refuses_at_once_and_loses_nothing_it_took() {
 #[test]
 fn a_full_file_refuses_puts_and_reads_and_deletes_go_on() {
     let scratch = Scratch::new();
-    let options = Options { max_bytes: Some(400 << 10), ..Options::default() };
+    let options = Options { max_bytes: Some(400 << 10), ..options() };
     let memory = Memory::open(&scratch.path(), options, made_ids()).unwrap();
     let sized = |id: &str, bytes| Record { payload: vec![1; bytes], ..record(id, &[1.0, 0.0]) };
     memory.put(vec![sized("small", 10)]).wait().unwrap();
@@ -197,7 +212,7 @@ fn a_file_of_something_else_or_of_a_later_version_is_refused_and_left_alone() {
     let cases = [
         (
             "PRAGMA user_version = 7; PRAGMA application_id = 1162039373",
-            "has schema version 7, and this server knows versions up to 1",
+            "has schema version 7, and this server knows versions up to 2",
         ),
         ("CREATE TABLE birds (name)", "is not a memory file: its application id is 0x00000000"),
     ];

@@ -3,8 +3,9 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use ecps_memory::Query;
+use ecps_memory::{Onlooker, Query, Record};
 
 use crate::{Scratch, ids, like, record, when};
 
@@ -82,4 +83,82 @@ fn closing_finishes_what_was_taken() {
         assert!(matches!(reply.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(_))));
     }
     assert_eq!(scratch.open().stats().records, 100);
+}
+
+/// Four writers, four readers, and somebody who has to be punctual a hundred times a second in the same process.
+#[test]
+fn nobody_is_ever_told_that_the_file_is_busy_and_a_tick_is_kept() {
+    const TICK: Duration = Duration::from_millis(10);
+    let span = Duration::from_secs(u64::from(ecps_core::campaign::rounds(3, 30)));
+    let scratch = Scratch::new();
+    let memory = scratch.open();
+    let start = Instant::now();
+    let going = || start.elapsed() < span;
+    let (mut put, mut late) = (0, Vec::new());
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                let memory = &memory;
+                scope.spawn(move || {
+                    let mut count = 0;
+                    while going() {
+                        let one = |i| record(&format!("{writer}-{count}-{i}"), &[1.0, writer as f32, i as f32]);
+                        memory.put((0..4).map(one).collect()).wait().unwrap();
+                        count += 1;
+                    }
+                    count * 4
+                })
+            })
+            .collect();
+        for reader in 0..4 {
+            let memory = &memory;
+            scope.spawn(move || {
+                while going() {
+                    memory.query(like(&[1.0, reader as f32, 1.0])).wait().unwrap();
+                }
+            });
+        }
+        for tick in 1.. {
+            let due = TICK * tick;
+            thread::sleep(due.saturating_sub(start.elapsed()));
+            late.push(start.elapsed().saturating_sub(due));
+            if !going() {
+                break;
+            }
+        }
+        put = writers.into_iter().map(|writer| writer.join().unwrap()).sum();
+    });
+    late.sort_unstable();
+    let p99 = late[late.len() * 99 / 100];
+    // What the machine does besides is its own affair, so this is told and not asserted.
+    println!("{put} records; tick late by {p99:?} (p99), {:?} (most)", late[late.len() - 1]);
+    assert_eq!((memory.stats().records, memory.stats().refused), (put, 0));
+    drop(memory);
+    assert_eq!(scratch.open().stats().records, put);
+}
+
+const LOOK: &str = "ECPS_MEMORY_LOOK_PATH";
+
+/// Not a test by itself: the other process, which looks.
+#[test]
+fn onlooker() {
+    let Ok(path) = std::env::var(LOOK) else { return };
+    let look = Onlooker::open(path.as_ref()).unwrap();
+    let hits = look.query(&Query { text: "hello".into(), ..Query::default() }).unwrap().hits;
+    println!("found {} of {}", hits.len(), look.records());
+}
+
+#[test]
+fn another_process_looks_while_this_one_serves() {
+    let scratch = Scratch::new();
+    let memory = scratch.open();
+    memory.put(vec![Record { text: "hello".into(), ..record("a", &[1.0]) }, record("b", &[1.0])]).wait().unwrap();
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "serves_many_at_once::onlooker", "--nocapture"])
+        .env(LOOK, scratch.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("found 1 of 2"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(memory.put(vec![record("c", &[1.0])]).wait().is_ok());
 }

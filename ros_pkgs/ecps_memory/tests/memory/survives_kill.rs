@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use ecps_memory::{Query, Record};
 
-use crate::{Scratch, open, record};
+use crate::{Scratch, kept, open, record};
 
 const PATH: &str = "ECPS_MEMORY_KILL_PATH";
 const ROUND: &str = "ECPS_MEMORY_KILL_ROUND";
@@ -75,7 +75,7 @@ fn what_was_acknowledged_is_there_after_sigkill_and_no_batch_is_torn() {
         for (round, number) in &acknowledged {
             for expected in batch(*round, *number) {
                 let found = memory.get(&expected.namespace, &expected.id).wait().unwrap();
-                assert_eq!(found, Record { version: 1, ..expected });
+                assert_eq!(found, kept(expected));
             }
         }
         let ours = Query { namespace: round.to_string(), k: 1000, ..Query::default() };
