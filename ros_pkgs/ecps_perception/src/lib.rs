@@ -4,8 +4,10 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`tensor`] | the dense tensor: element types, shape, strides made compact |
-//! | [`codec`] | tensor to LTP frame (zstd, CRC-32) and back, every size checked before it is believed |
+//! | [`compression`] | none, zstd or LZ4, with or without byte shuffle, or whatever measures best |
+//! | [`codec`] | tensor to LTP frame (compression, CRC-32) and back, every size checked before it is believed |
 //! | [`chunks`] | frames too large to travel whole, cut into chunks |
+//! | [`delta`] | slowly changing tensors as their difference to a key frame |
 //! | [`reassembly`] | chunks put together again, out of order, within bounded memory and time |
 //! | [`sensor`] | laser scans, images, point clouds and arrays to tensors and back, without loss |
 //! | [`poses`] | where the robot was when, from odometry |
@@ -14,6 +16,8 @@
 
 pub mod chunks;
 pub mod codec;
+pub mod compression;
+pub mod delta;
 pub mod embed;
 #[cfg(feature = "node")]
 pub mod node;

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use ecps_core::clock::{Stamp, Steady};
 use ecps_core::wire::proto::{Ltp, LtpChunk};
 use ecps_perception::chunks::{MaxFrame, Outgoing, split};
-use ecps_perception::codec::{Level, decode_bytes, encode};
+use ecps_perception::codec::{decode_bytes, encode};
+use ecps_perception::compression::{Compression, Level};
 use ecps_perception::reassembly::{Bounds, Event, Reassembler, Source};
 use ecps_perception::sensor::{
     Float32MultiArray, Image, LaserScan, MultiArrayDimension, PointCloud2, PointField, SensorError, SensorMessage,
@@ -18,7 +19,7 @@ use rand_pcg::Pcg64Mcg;
 
 /// Through the wire's own bytes, whole or in chunks.
 fn over_the_wire(tensor: &Tensor, max: MaxFrame) -> (Tensor, usize) {
-    let frame = encode(tensor, Level::default(), 7).unwrap();
+    let frame = encode(tensor, Compression::default(), 7).unwrap();
     let chunks = match split(frame, max).unwrap() {
         Outgoing::Whole(frame) => return (decode_bytes(&frame.encode_to_vec()).unwrap(), 1),
         Outgoing::Chunks(chunks) => chunks,
@@ -71,7 +72,7 @@ fn a_chunk_stays_within_the_limit_even_with_the_longest_names() {
     let (back, chunks) = over_the_wire(&tensor, MaxFrame::new(8192).unwrap());
     assert_eq!(back, tensor);
     assert!(chunks >= 42, "{chunks}");
-    let error = split(encode(&tensor, Level::default(), 0).unwrap(), MaxFrame::new(2048).unwrap()).unwrap_err();
+    let error = split(encode(&tensor, Compression::default(), 0).unwrap(), MaxFrame::new(2048).unwrap()).unwrap_err();
     assert!(error.to_string().contains("2048"), "{error}");
 }
 
@@ -79,7 +80,7 @@ fn a_chunk_stays_within_the_limit_even_with_the_longest_names() {
 fn chunks_say_what_the_protocol_wants_them_to_say() {
     let data = random_bytes(&mut Pcg64Mcg::seed_from_u64(3), 10_000);
     let tensor = Tensor::new("t", DType::U16, vec![50, 100], data).unwrap().in_frame("laser").unwrap().at(Stamp(9));
-    let frame: Ltp = encode(&tensor, Level::new(5).unwrap(), 4).unwrap();
+    let frame: Ltp = encode(&tensor, "zstd:5".parse().unwrap(), 4).unwrap();
     let whole_crc = u32::from_be_bytes(frame.header.as_ref().unwrap().checksum.as_slice().try_into().unwrap());
     let Outgoing::Chunks(chunks) = split(frame, MaxFrame::new(4096).unwrap()).unwrap() else { panic!("not cut") };
     let types = chunks.iter().map(|c| c.header.as_ref().unwrap().message_type).collect::<Vec<_>>();
@@ -108,7 +109,7 @@ fn chunks_say_what_the_protocol_wants_them_to_say() {
 #[test]
 fn a_stamp_before_the_epoch_is_refused_and_not_wrapped() {
     let tensor = Tensor::new("t", DType::U8, vec![1], vec![0]).unwrap().at(Stamp(-1));
-    assert!(encode(&tensor, Level::default(), 0).unwrap_err().to_string().contains("-1 ns"));
+    assert!(encode(&tensor, Compression::default(), 0).unwrap_err().to_string().contains("-1 ns"));
     assert!(Level::new(0).is_err() && Level::new(23).is_err());
 }
 
