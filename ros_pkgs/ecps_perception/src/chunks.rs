@@ -121,6 +121,34 @@ pub enum Packet<'a> {
     },
 }
 
+impl Packet<'_> {
+    /// Its header.
+    pub fn header_mut(&mut self) -> &mut LtpFrameHeader {
+        match self {
+            Packet::Frame { header, .. } | Packet::Chunk { header, .. } => header,
+        }
+    }
+
+    /// As protobuf has it: a frame or a chunk, with a copy of its piece.
+    pub fn to_wire(self) -> WirePacket {
+        match self {
+            Packet::Frame { header, frame } => WirePacket::Frame(Ltp { header: Some(header), ..frame.clone() }),
+            Packet::Chunk { header, data, is_final } => {
+                WirePacket::Chunk(LtpChunk { header: Some(header), chunk_data: data.to_vec(), is_final })
+            }
+        }
+    }
+}
+
+/// A packet that owns what it carries.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WirePacket {
+    /// A frame, whole.
+    Frame(Ltp),
+    /// A chunk.
+    Chunk(LtpChunk),
+}
+
 /// What leaves for the wire, as protobuf has it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outgoing {
@@ -139,11 +167,9 @@ pub fn split(frame: Ltp, max: MaxFrame) -> Result<Outgoing, ChunkError> {
     if parcel.pieces.is_empty() {
         return Ok(Outgoing::Whole(Box::new(parcel.frame)));
     }
-    let chunks = (0..parcel.packets()).filter_map(|index| match parcel.packet(index)? {
-        Packet::Chunk { header, data, is_final } => {
-            Some(LtpChunk { header: Some(header), chunk_data: data.to_vec(), is_final })
-        }
-        Packet::Frame { .. } => None,
+    let chunks = (0..parcel.packets()).filter_map(|index| match parcel.packet(index)?.to_wire() {
+        WirePacket::Chunk(chunk) => Some(chunk),
+        WirePacket::Frame(_) => None,
     });
     Ok(Outgoing::Chunks(chunks.collect()))
 }
