@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ecps_cli::{demo, eap, play, supervise::guard, up};
+use ecps_cli::{demo, eap, ltp, play, supervise::guard, up};
 
 #[derive(Parser)]
 #[command(name = "ecps", version, about = "ECPS for ROS 2 from the command line")]
@@ -23,6 +23,8 @@ enum Command {
     Demo(demo::Demo),
     /// Look at a robot's gate, stop it, leave the stop, set limits, send the robot to a place
     Eap(eap::Eap),
+    /// Make frames of NumPy files, restore them, look into them
+    Ltp(ltp::LtpCommand),
     /// Run a program that ends with the supervisor that started it
     #[command(hide = true)]
     ExecGuarded {
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Command::Play(options) => play::run(&options).map_err(|e| e.to_string()),
         Command::Demo(options) => demo::run(&options).map_err(|e| e.to_string()),
         Command::Eap(options) => eap::run(&options).map_err(|e| e.to_string()),
+        Command::Ltp(options) => ltp::run(&options).map_err(|e| e.to_string()),
         Command::ExecGuarded { command } => guard::run(&command).map_err(|e| e.to_string()),
     };
     result.unwrap_or_else(|error| {

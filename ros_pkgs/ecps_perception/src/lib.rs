@@ -11,6 +11,8 @@
 //! | [`outbox`], [`inbox`], [`link`] | the two ends of a stream, reliable or best effort, and what they agree on |
 //! | [`lossy`] | a bad link, from a seed, in simulated time |
 //! | [`reassembly`] | chunks put together again, out of order, within bounded memory and time |
+//! | [`cdr`] | messages as they lie in DDS |
+//! | [`npy`] | NumPy files |
 //! | [`sensor`] | laser scans, images, point clouds and arrays to tensors and back, without loss |
 //! | [`poses`] | where the robot was when, from odometry |
 //! | [`embed`] | place descriptor of a scan, appearance descriptor of an image |
@@ -27,6 +29,7 @@ pub mod link;
 pub mod lossy;
 #[cfg(feature = "node")]
 pub mod node;
+pub mod npy;
 pub mod outbox;
 pub mod poses;
 pub mod reassembly;
