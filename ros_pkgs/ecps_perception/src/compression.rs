@@ -110,34 +110,31 @@ impl Compression {
         Compression { method, shuffle }
     }
 
-    /// `compression_level` on the wire: zstd's, and 0 where it is not zstd.
+    /// `compression_level` on the wire: that of plain zstd, and 0 for all else, so that nobody who overlooks the name under
+    /// [`COMPRESSION_KEY`] takes it for plain zstd.
     pub fn wire_level(self) -> u32 {
-        match self.method {
-            Method::Zstd(level) => u32::from(level.0),
-            Method::None | Method::Lz4 => 0,
+        match (self.method, self.shuffle) {
+            (Method::Zstd(level), Shuffle::No) => u32::from(level.0),
+            _ => 0,
         }
     }
 
     /// The value under [`COMPRESSION_KEY`]; none for plain zstd, which every reader of the protocol knows.
     pub(crate) fn wire_name(self) -> Option<String> {
-        match (self.method, self.shuffle) {
-            (Method::Zstd(_), Shuffle::No) => None,
-            (Method::Zstd(_), shuffle) => Some(format!("zstd{}", Suffix(shuffle))),
-            _ => Some(self.to_string()),
-        }
+        (self.wire_level() == 0).then(|| self.to_string())
     }
 
     /// From `compression_level` and the value under [`COMPRESSION_KEY`].
     pub(crate) fn from_wire(level: u32, name: Option<&str>) -> Result<Compression, UnknownCompression> {
         let unknown = || UnknownCompression(format!("{} with level {level}", cut(name.unwrap_or("zstd"))));
-        let mut compression: Compression = name.unwrap_or("zstd").parse().map_err(|_| unknown())?;
-        compression.method = match (compression.method, level) {
-            (Method::Zstd(_), level) => Method::Zstd(Level::new(i64::from(level)).map_err(|_| unknown())?),
-            (method, 0) => method,
-            _ => return Err(unknown()),
+        let Some(name) = name else {
+            let level = Level::new(i64::from(level)).map_err(|_| unknown())?;
+            return Ok(Compression::new(Method::Zstd(level), Shuffle::No));
         };
-        if compression.shuffle == Shuffle::Element {
-            return Err(unknown()); // on the wire the width is a number
+        let compression: Compression = name.parse().map_err(|_| unknown())?;
+        // On the wire a shuffle's width is a number.
+        if level != 0 || compression.wire_level() != 0 || compression.shuffle == Shuffle::Element {
+            return Err(unknown());
         }
         Ok(compression)
     }

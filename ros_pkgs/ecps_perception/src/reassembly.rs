@@ -554,8 +554,9 @@ impl Reassembler {
     /// Sees to it that the chunk fits into every bound, giving up other sets of the same stream where that helps: older
     /// ones where the newest tensor wins, newer ones where they wait for older.
     fn make_room(&mut self, source: &Source, chunk: &Checked, events: &mut Vec<Event>) -> Result<(), Refusal> {
-        let more = chunk.cost();
         loop {
+            let set = self.streams.get(source).and_then(|stream| stream.sets.get(&chunk.sequence()));
+            let more = chunk.cost() + set.map_or(0, |set| set.growth(chunk.bytes()));
             let held = self.held_bytes();
             let everywhere = (self.pool.used() + held).saturating_sub(self.charged);
             let senders = self.streams.iter().filter(|(other, _)| other.sender == source.sender);

@@ -189,6 +189,9 @@ pub(crate) fn unpack(payload: Vec<u8>, compression: Compression, size: usize) ->
     if !size.is_multiple_of(divisor) {
         return Err(UnpackError::Width { width, size });
     }
+    if size == 0 && payload.is_empty() {
+        return Ok(payload);
+    }
     let length = size / divisor;
     let (mut data, mut plane, mut rest) = (vec![0; size], vec![0; length], payload.as_slice());
     let mut decompressor = Decompressor::new().map_err(|e| refused("zstd", size, &e))?;

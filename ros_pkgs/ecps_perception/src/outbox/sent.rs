@@ -166,8 +166,8 @@ impl Sent {
 
     /// When something is sent again unasked.
     pub(super) fn next_probe(&self, quiet: Duration) -> Option<Steady> {
-        let doubled = quiet * 2_u32.pow(self.probes.min(2));
-        self.has_begun().then_some(Steady(self.active.0 + doubled))
+        let patience = if self.probes == 0 { quiet } else { quiet * 2 };
+        self.has_begun().then_some(Steady(self.active.0 + patience))
     }
 
     /// After silence sends the last packet that is not there again: the receiver, or its acknowledgement, was not heard.

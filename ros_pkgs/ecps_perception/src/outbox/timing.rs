@@ -37,7 +37,7 @@ impl RoundTrip {
 
     /// Silence after which something is sent again unasked.
     pub(super) fn timeout(&self) -> Duration {
-        (self.grace() * 2).min(MOST)
+        (self.grace() * 3 / 2).min(MOST)
     }
 }
 

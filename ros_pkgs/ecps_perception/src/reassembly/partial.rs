@@ -163,6 +163,11 @@ impl Checked {
         self.frame.timestamp_ns
     }
 
+    /// Bytes of its piece.
+    pub(crate) fn bytes(&self) -> usize {
+        self.piece.len()
+    }
+
     /// Bytes that keeping it costs at most.
     pub(crate) fn cost(&self) -> usize {
         self.piece.len() + PIECE_OVERHEAD + SET_OVERHEAD + 2 * self.metadata_bytes
@@ -248,9 +253,22 @@ impl Partial {
         if self.joined.is_empty() && self.next + 1 == self.total {
             self.joined = piece;
         } else {
+            let grown = self.capacity_for(piece.len());
+            self.joined.reserve_exact(grown - self.joined.len());
             self.joined.extend_from_slice(&piece);
         }
         self.next += 1;
+    }
+
+    /// Room for so many bytes more: a quarter is added each time, so that growing costs little and wastes little.
+    fn capacity_for(&self, more: usize) -> usize {
+        let (needed, capacity) = (self.joined.len() + more, self.joined.capacity());
+        if needed <= capacity { capacity } else { needed.max(capacity + capacity / 4) }
+    }
+
+    /// What joining a piece of so many bytes may add beyond the piece itself.
+    pub(crate) fn growth(&self, piece: usize) -> usize {
+        self.capacity_for(piece + self.ahead_bytes) - self.joined.capacity()
     }
 
     /// Checks the whole and decompresses it. What its chunks said of it comes along.
