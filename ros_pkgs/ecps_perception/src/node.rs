@@ -187,10 +187,6 @@ fn configure(node: &mut Node<Bridge>) -> Result<Bridge, StartError> {
         let context = Context { index, name, budgets: &budgets, observations, poses, profile, pool };
         streams.push(start_stream(node, context)?);
     }
-    node.steady_timer(Duration::from_millis(20), |bridge: &mut Bridge| {
-        // Wakes the receiving threads, so that what is missing is told and given up in time.
-        bridge.streams.iter().for_each(|stream| stream.arrivals.offer(Arrived::Tick));
-    });
     node.steady_timer(Duration::from_secs(1), |bridge: &mut Bridge| {
         let message = |stream: &Stream| stream.statistics().message(stream.arrivals.counters().dropped);
         let streams = bridge.streams.iter().map(message).collect();

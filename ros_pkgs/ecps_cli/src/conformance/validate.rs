@@ -110,7 +110,7 @@ fn mcp(bytes: &[u8], errors: &mut Errors) {
     }
     errors.at_most("prompt", message.prompt.len(), limits::PROMPT_BYTES);
     if !message.tool_json.is_empty()
-        && let Err(error) = serde_json::from_slice::<serde_json::de::IgnoredAny>(&message.tool_json)
+        && let Err(error) = serde_json::from_slice::<serde_json::Value>(&message.tool_json)
     {
         errors.add(format!("tool_json is no JSON: {error}"));
     }

@@ -70,6 +70,7 @@ impl PacketPublisher {
 }
 
 /// Publishes acknowledgements below `link`.
+#[derive(Debug, Clone)]
 pub(super) struct AckPublisher(CdrPublisher);
 
 impl AckPublisher {

@@ -1,5 +1,6 @@
 //! The receiving end of a stream, on a thread of its own: frames and chunks → verified tensor → topics and memories.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -72,28 +73,44 @@ pub(crate) struct Work {
     pub(crate) memory: Vec<u8>,
 }
 
+/// How often the thread looks after what is partly there, and after what is not.
+const BUSY: Duration = Duration::from_millis(10);
+const IDLE: Duration = Duration::from_millis(500);
+
 /// The receiving thread; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     arrivals: TelemetryLane<Arrived>,
+    stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Receiver {
     pub(crate) fn start(mut work: Work, arrivals: TelemetryLane<Arrived>) -> Result<Receiver, StartError> {
-        let source = arrivals.clone();
+        let (source, stop) = (arrivals.clone(), Arc::new(AtomicBool::new(false)));
+        let seen = Arc::clone(&stop);
         let run = move || {
-            while let Some(arrived) = source.take(None) {
-                work.take_in(arrived);
+            let mut ticked = SystemSteady.now();
+            while !seen.load(Ordering::Acquire) {
+                let patience = if work.inbox.is_busy() { BUSY } else { IDLE };
+                if let Some(arrived) = source.take(Some(patience)) {
+                    work.take_in(arrived);
+                }
+                let now = SystemSteady.now();
+                if now.since(ticked) >= patience {
+                    ticked = now;
+                    work.take_in(Arrived::Tick);
+                }
             }
         };
         let thread = std::thread::Builder::new().name("ltp_receive".into()).spawn(run).map_err(StartError::layer)?;
-        Ok(Receiver { arrivals, thread: Some(thread) })
+        Ok(Receiver { arrivals, stop, thread: Some(thread) })
     }
 }
 
 impl Drop for Receiver {
     fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
         self.arrivals.close();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
