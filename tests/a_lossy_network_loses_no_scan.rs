@@ -17,7 +17,8 @@ fn a_reliable_stream_crosses_between_network_namespaces_complete_and_in_order() 
     }
     assert_eq!(first, "ether is up");
     // The middleware is not to help: LTP alone makes good what the wire loses.
-    let best_effort = |topic: &str, end: &str| format!("qos_overrides./a/ltp_bridge/scan/{topic}.{end}.reliability:=best_effort");
+    let best_effort =
+        |topic: &str, end: &str| format!("qos_overrides./a/ltp_bridge/scan/{topic}.{end}.reliability:=best_effort");
     let overrides = |packets: &str, acks: &str| {
         [best_effort("frames", packets), best_effort("chunks", packets), best_effort("acks", acks)]
     };
@@ -41,7 +42,8 @@ fn a_reliable_stream_crosses_between_network_namespaces_complete_and_in_order() 
         ],
         overrides("publisher", "subscription"),
     );
-    let receiving = start(&b, &["scan.topic:=''", "scan.link:=/a/ltp_bridge/scan"], overrides("subscription", "publisher"));
+    let receiving =
+        start(&b, &["scan.topic:=''", "scan.link:=/a/ltp_bridge/scan"], overrides("subscription", "publisher"));
     let listener = ros.start_peer_in(&b, "lossy_network.py", &["listen"]);
     // Both ends must know each other before the first scan, which no one would keep.
     std::thread::sleep(std::time::Duration::from_secs(5));
@@ -50,5 +52,5 @@ fn a_reliable_stream_crosses_between_network_namespaces_complete_and_in_order() 
     listener.finish(SCENARIO).assert_success();
     sending.interrupt().assert_success();
     receiving.interrupt().assert_success();
-    drop(ether);
+    ether.terminate().assert_success();
 }

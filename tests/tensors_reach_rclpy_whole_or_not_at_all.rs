@@ -85,8 +85,7 @@ fn a_reliable_stream_crosses_a_bad_link_between_two_bridges_complete_and_in_orde
             "scan.key_every:=20",
         ],
     );
-    let receiving =
-        ros.node("ltp_bridge", &["-r", "__ns:=/b", "-p", "scan.topic:=''", "-p", "scan.link:=/relay/scan"]);
+    let receiving = ros.node("ltp_bridge", &["-r", "__ns:=/b", "-p", "scan.topic:=''", "-p", "scan.link:=/relay/scan"]);
     ros.peer("lossy_link.py", &[]);
     for bridge in [sending, receiving] {
         let output = bridge.interrupt();

@@ -76,7 +76,10 @@ pub(crate) fn measure() -> Section {
                     _ => {}
                 }
             } else if index == 1 && bytes == 1_000_000 {
-                section.note(format!("1 MB: {:.1} times faster than bare r2r typed with the default profile (goal 8)", sample.p50() / first));
+                section.note(format!(
+                    "1 MB: {:.1} times faster than bare r2r typed with the default profile (goal 8)",
+                    sample.p50() / first
+                ));
             }
         }
         let copy = memory(bytes);
@@ -199,7 +202,14 @@ fn bad_link(section: &mut Section) {
         (at.since(start).as_secs_f64(), link.there.sent_bytes() as f64)
     };
     let ((clean_time, clean_bytes), (time, bytes)) = (cross(clean), cross(bad));
-    section.goal("40 MB, 5 % lost, 5 % doubled, all reordered: bytes of the clean link's", bytes / clean_bytes, 1.4, " ×");
+    section.goal(
+        "40 MB, 5 % lost, 5 % doubled, all reordered: bytes of the clean link's",
+        bytes / clean_bytes,
+        1.4,
+        " ×",
+    );
     section.goal("the same: time of the clean link's", time / clean_time, 1.5, " ×");
-    section.note(format!("40 MB in simulated time at 100 Mbit/s: {clean_time:.2} s clean, {time:.2} s bad, byte for byte"));
+    section.note(format!(
+        "40 MB in simulated time at 100 Mbit/s: {clean_time:.2} s clean, {time:.2} s bad, byte for byte"
+    ));
 }

@@ -31,6 +31,7 @@ def tap_of_this_namespace(fd_of_socket):
 
 
 def tap(namespace, address):
+    subprocess.run(["ip", "netns", "del", namespace], capture_output=True)  # of a run that was killed
     sh("ip", "netns", "add", namespace)
     ours, theirs = socket.socketpair()
     words = ["ip", "netns", "exec", namespace, sys.executable, __file__, "--tap", str(theirs.fileno())]

@@ -121,8 +121,7 @@ impl Ros {
     /// Starts `tests/peers/<script>` in a network namespace.
     pub fn start_peer_in(&self, namespace: &str, script: &str, arguments: &[&str]) -> Process {
         let mut command = self.command("bash");
-        let sourced =
-            "if [ -e setup.bash ]; then . ./setup.bash; fi; exec ip netns exec \"$1\" python3 -B \"${@:2}\"";
+        let sourced = "if [ -e setup.bash ]; then . ./setup.bash; fi; exec ip netns exec \"$1\" python3 -B \"${@:2}\"";
         let script = format!("tests/peers/{script}");
         command.args(["-c", sourced, "peer", namespace, &script]).args(arguments);
         Process::start(&script, command.env("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET"))

@@ -13,8 +13,8 @@ use ecps_perception::outbox::Settings;
 use ecps_perception::reassembly::Bounds;
 use ecps_perception::sensor::{Image, SensorMessage};
 use ecps_perception::tensor::{DType, Tensor};
+use ecps_ros::qos;
 use ecps_ros::r2r::sensor_msgs::msg::Image as ImageMessage;
-use ecps_ros::{Node, qos};
 
 use crate::support;
 

@@ -36,7 +36,7 @@ pub(super) fn write(path: &Path, names: &[&str], curves: &[Vec<(usize, f64)>]) {
         writeln!(svg, "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{text}</text>", bottom + 20.0).unwrap();
     }
     writeln!(svg, "<text x=\"{LEFT}\" y=\"18\">one way between two processes, median</text>").unwrap();
-    for ((name, curve), colour) in names.iter().zip(curves).zip(COLOURS) {
+    for (curve, colour) in curves.iter().zip(COLOURS) {
         let points: Vec<(f64, f64)> =
             curve.iter().filter(|(_, ms)| ms.is_finite()).map(|(bytes, ms)| (x(*bytes as f64), y(*ms))).collect();
         let line: String = points.iter().map(|(x, y)| format!("{x:.1},{y:.1} ")).collect();

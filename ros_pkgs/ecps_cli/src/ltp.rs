@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use ecps_core::clock::{Steady, SystemSteady};
 use ecps_core::wire::proto::{Ltp, LtpChunk};
 use ecps_perception::chunks::{MaxFrame, Outgoing, split};
 use ecps_perception::codec::{self, encode};
@@ -11,7 +12,6 @@ use ecps_perception::compression::{Auto, Choice, Packer};
 use ecps_perception::npy;
 use ecps_perception::reassembly::{Bounds, Event, Reassembler, Source};
 use ecps_perception::tensor::Tensor;
-use ecps_core::clock::{Steady, SystemSteady};
 use prost::Message as _;
 use thiserror::Error;
 

@@ -46,7 +46,15 @@ impl<T: Clone> LossyLink<T> {
     /// A link whose luck follows from `seed`.
     pub fn new(conditions: Conditions, seed: u64) -> LossyLink<T> {
         let dice = Pcg64Mcg::seed_from_u64(seed);
-        LossyLink { conditions, dice, under_way: BTreeMap::new(), free: Steady::default(), sent: 0, sent_bytes: 0, lost: 0 }
+        LossyLink {
+            conditions,
+            dice,
+            under_way: BTreeMap::new(),
+            free: Steady::default(),
+            sent: 0,
+            sent_bytes: 0,
+            lost: 0,
+        }
     }
 
     /// Takes in a packet of so many bytes. It occupies the link whether or not it arrives.

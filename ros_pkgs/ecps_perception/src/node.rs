@@ -226,9 +226,8 @@ fn settings(node: &Node<Bridge>, name: &str, profile: Profile, is_compressed: bo
         )));
     }
     let compression = parameters.string(&key("compression"))?;
-    let compression: Choice = compression
-        .parse()
-        .map_err(|error| StartError::layer(format!("parameter '{name}.compression': {error}")))?;
+    let compression: Choice =
+        compression.parse().map_err(|error| StartError::layer(format!("parameter '{name}.compression': {error}")))?;
     let budget = MessageKind::Ltp.budget(profile);
     let peer = parameters.string(&key("peer"))?;
     let mode = match parameters.string(&key("mode"))?.as_str() {

@@ -140,7 +140,10 @@ mod tests {
         let big = file("{'descr': '>f4', 'fortran_order': False, 'shape': (1,), }", &[0; 4]);
         assert!(read(&big, "t").unwrap_err().to_string().contains("'>f4'"));
         let short = file("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", &[0; 8]);
-        assert!(matches!(read(&short, "t"), Err(NpyError::Tensor(TensorError::WrongLength { found: 8, expected: 12 }))));
+        assert!(matches!(
+            read(&short, "t"),
+            Err(NpyError::Tensor(TensorError::WrongLength { found: 8, expected: 12 }))
+        ));
         let huge = file("{'descr': '<f8', 'fortran_order': False, 'shape': (99999, 99999), }", &[]);
         assert!(matches!(read(&huge, "t"), Err(NpyError::Tensor(TensorError::TooLarge { .. }))));
         assert!(read(b"PK\x03\x04", "t").is_err());

@@ -324,7 +324,7 @@ impl Outbox {
         let reliable = self.settings.mode == Mode::Reliable;
         let quiet = self.round_trip.timeout();
         let times = self.parcels.iter().filter_map(|sent| {
-            let end = Steady(sent.first_sent? .0 + self.settings.timeout);
+            let end = Steady(sent.first_sent?.0 + self.settings.timeout);
             Some(if reliable { end.min(sent.next_probe(quiet)?) } else { end })
         });
         times.min().map_or(Next::Idle, |time| Next::Wait(time.max(Steady(now.0 + Duration::from_millis(1)))))

@@ -384,13 +384,7 @@ impl Reassembler {
         self.charged = held;
     }
 
-    fn take_frame(
-        &mut self,
-        source: &Source,
-        frame: Ltp,
-        now: Steady,
-        events: &mut Vec<Event>,
-    ) -> Result<(), Refusal> {
+    fn take_frame(&mut self, source: &Source, frame: Ltp, now: Steady, events: &mut Vec<Event>) -> Result<(), Refusal> {
         let header = frame.header.as_ref().ok_or(DecodeError::NoHeader)?;
         let (sequence, timestamp_ns) = (header.sequence_number, frame.timestamp_ns);
         self.admit(source)?;
@@ -564,9 +558,8 @@ impl Reassembler {
             let stream = self.streams.get(source);
             let is_new = stream.is_none_or(|stream| !stream.sets.contains_key(&chunk.sequence()));
             let crowded = is_new
-                && stream.is_some_and(|stream| {
-                    stream.order.is_none() && stream.sets.len() >= self.bounds.sets_per_stream
-                });
+                && stream
+                    .is_some_and(|stream| stream.order.is_none() && stream.sets.len() >= self.bounds.sets_per_stream);
             let refusal = if sender_held.saturating_add(more) > self.bounds.sender_bytes {
                 Refusal::SenderMemory { held: sender_held, more, limit: self.bounds.sender_bytes }
             } else if everywhere.saturating_add(more) > self.pool.limit {
@@ -580,9 +573,9 @@ impl Reassembler {
             let sequences = stream.sets.keys().copied();
             let gives_way = match &stream.order {
                 None => sequences.into_iter().find(|&held| is_older(held, chunk.sequence())),
-                Some(order) => sequences
-                    .filter(|&held| is_older(chunk.sequence(), held))
-                    .max_by_key(|&held| order.distance(held)),
+                Some(order) => {
+                    sequences.filter(|&held| is_older(chunk.sequence(), held)).max_by_key(|&held| order.distance(held))
+                }
             };
             let gives_way = gives_way.ok_or(refusal)?;
             if let Some(set) = stream.sets.remove(&gives_way) {

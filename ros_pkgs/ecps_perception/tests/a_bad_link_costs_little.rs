@@ -237,7 +237,8 @@ fn hostile_acknowledgements_are_refused_or_change_nothing() {
 #[test]
 fn slowly_changing_tensors_go_as_deltas_and_find_back_after_loss() {
     let smooth = |number: u32| {
-        let values = (0..50_000_u32).map(|i| (f64::from(i) * 0.001).sin() as f32 + if i % 500 == number % 500 { 0.1 } else { 0.0 });
+        let values = (0..50_000_u32)
+            .map(|i| (f64::from(i) * 0.001).sin() as f32 + if i % 500 == number % 500 { 0.1 } else { 0.0 });
         let data = values.flat_map(f32::to_le_bytes).collect();
         Tensor::new("t", DType::F32, vec![50_000], data).unwrap().at(Stamp(i64::from(number)))
     };
@@ -280,7 +281,8 @@ fn slowly_changing_tensors_go_as_deltas_and_find_back_after_loss() {
 
 #[test]
 fn only_the_peer_acknowledges_and_others_listen() {
-    let mut simulation = Simulation::new(Settings { peer: "another".into(), ..reliable() }, Conditions::clean(DELAY, RATE), 1);
+    let mut simulation =
+        Simulation::new(Settings { peer: "another".into(), ..reliable() }, Conditions::clean(DELAY, RATE), 1);
     simulation.push(noise(1, 200_000));
     simulation.run(Duration::from_secs(1), |_| false);
     assert_eq!(simulation.delivered.len(), 1);

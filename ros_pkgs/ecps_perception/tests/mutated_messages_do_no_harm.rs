@@ -160,7 +160,8 @@ fn mutate(dice: &mut Pcg64Mcg, bytes: &mut Vec<u8>) {
             4 if dice.random_bool(0.2) => bytes.truncate(at),
             5 => {
                 let at = at.min(bytes.len() - 4);
-                let lie = [0_u32, 1, 0x7fff_ffff, 0xffff_ffff, 512 << 20, 65_536, dice.random()][dice.random_range(0..7)];
+                let lie =
+                    [0_u32, 1, 0x7fff_ffff, 0xffff_ffff, 512 << 20, 65_536, dice.random()][dice.random_range(0..7)];
                 bytes[at..at + 4].copy_from_slice(&lie.to_le_bytes());
             }
             _ => {

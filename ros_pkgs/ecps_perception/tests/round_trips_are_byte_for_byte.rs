@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use ecps_core::clock::{Stamp, Steady};
 use ecps_core::wire::proto::{Ltp, LtpChunk};
-use ecps_perception::chunks::{MaxFrame, Outgoing, split};
 use ecps_perception::cdr::CdrWriter;
+use ecps_perception::chunks::{MaxFrame, Outgoing, split};
 use ecps_perception::codec::{decode, decode_bytes, encode};
 use ecps_perception::compression::{Compression, Level};
 use ecps_perception::reassembly::{Bounds, Event, Reassembler, Source};

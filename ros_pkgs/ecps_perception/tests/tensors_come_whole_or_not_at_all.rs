@@ -7,7 +7,7 @@ use std::time::Duration;
 use ecps_core::clock::{ManualClock, Stamp, Steady, SteadyClock};
 use ecps_core::wire::proto::LtpChunk;
 use ecps_perception::chunks::{MaxFrame, Outgoing, split};
-use ecps_perception::codec::{encode};
+use ecps_perception::codec::encode;
 use ecps_perception::compression::Compression;
 use ecps_perception::reassembly::{Bounds, Event, Expiry, Reassembler, Refusal, Source, complete_ack};
 use ecps_perception::tensor::{DType, Tensor};
@@ -156,8 +156,14 @@ fn the_newest_tensor_wins_and_late_chunks_of_older_ones_are_dropped() {
     }
     assert!(matches!(events[0], Event::Expired { sequence: 1, reason: Expiry::Superseded, .. }));
     assert!(matches!(events[1], Event::Complete { sequence: 2, .. }));
-    assert_eq!(only(reassembler.chunk(&source("a"), old[1].clone(), at(0.1))), Event::Late { sequence: 1, chunks: old.len() as u32 });
-    assert_eq!(only(reassembler.chunk(&source("a"), new[0].clone(), at(0.1))), Event::Late { sequence: 2, chunks: new.len() as u32 });
+    assert_eq!(
+        only(reassembler.chunk(&source("a"), old[1].clone(), at(0.1))),
+        Event::Late { sequence: 1, chunks: old.len() as u32 }
+    );
+    assert_eq!(
+        only(reassembler.chunk(&source("a"), new[0].clone(), at(0.1))),
+        Event::Late { sequence: 2, chunks: new.len() as u32 }
+    );
     assert_eq!(reassembler.held_bytes(), 0);
 }
 

@@ -28,7 +28,9 @@ pub fn check(bytes: &[u8], integrity: bool) -> Outcome {
     let started = Instant::now();
     let tensor = match codec::decode(frame) {
         Ok(tensor) => tensor,
-        Err(error) => return Outcome { errors: vec![error.to_string()], facts: json!({ "compressed_bytes": compressed }) },
+        Err(error) => {
+            return Outcome { errors: vec![error.to_string()], facts: json!({ "compressed_bytes": compressed }) };
+        }
     };
     let decompressed_ms = started.elapsed().as_secs_f64() * 1e3;
     let (mut errors, mut methods) = (Vec::new(), Vec::new());
@@ -39,9 +41,10 @@ pub fn check(bytes: &[u8], integrity: bool) -> Outcome {
     }
     for name in names.iter().filter(|_| integrity) {
         let started = Instant::now();
-        let again = name.parse().map_err(|error| format!("{error}")).and_then(|compression| {
-            encode(&tensor, compression, 1).map_err(|error| error.to_string())
-        });
+        let again = name
+            .parse()
+            .map_err(|error| format!("{error}"))
+            .and_then(|compression| encode(&tensor, compression, 1).map_err(|error| error.to_string()));
         let encode_ms = started.elapsed().as_secs_f64() * 1e3;
         match again {
             Ok(again) => {

@@ -76,8 +76,7 @@ pub fn dds(config: &Config, frames: &[Vec<u8>]) -> Result<(Vec<String>, usize), 
         compression: config.compression.parse().map_err(|error| format!("{error}"))?,
         ..Settings::default()
     };
-    let publisher =
-        TensorPublisher::new(&mut sending, &config.topic, settings).map_err(|error| error.to_string())?;
+    let publisher = TensorPublisher::new(&mut sending, &config.topic, settings).map_err(|error| error.to_string())?;
     let (heard, arrived) = mpsc::channel();
     subscribe_tensors(&mut receiving, &config.topic, Bounds::default(), move |(), received| {
         let _ = heard.send(received);

@@ -214,7 +214,10 @@ fn query(bytes: &[u8], errors: &mut Errors) {
             }
             let elements = tensor.data().len() / tensor.dtype().bytes();
             if !(1..=limits::EMBEDDING_ELEMENTS).contains(&elements) {
-                errors.add(format!("query_embedding has {elements} elements, outside 1 to {}", limits::EMBEDDING_ELEMENTS));
+                errors.add(format!(
+                    "query_embedding has {elements} elements, outside 1 to {}",
+                    limits::EMBEDDING_ELEMENTS
+                ));
             }
         }
     }

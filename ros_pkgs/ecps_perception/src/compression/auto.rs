@@ -115,7 +115,8 @@ mod tests {
         let mut rng = rand_pcg::Pcg64Mcg::seed_from_u64(1);
         let noise: Vec<u8> = (0..400_000).map(|_| rng.random()).collect();
         let mut packer = Packer::default();
-        let mut chosen = |rate, data: &[u8]| Auto::new(rate).choose(data, 4, &mut packer, &Ticking(ManualClock::default()));
+        let mut chosen =
+            |rate, data: &[u8]| Auto::new(rate).choose(data, 4, &mut packer, &Ticking(ManualClock::default()));
         let slow = chosen(1e5, &floats);
         assert!(matches!(slow, Compression { method: Method::Zstd(_), shuffle: Shuffle::Width(4) }), "{slow}");
         assert_eq!(chosen(1e5, &noise), Compression::NONE, "noise");

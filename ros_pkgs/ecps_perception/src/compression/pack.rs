@@ -150,8 +150,8 @@ impl Packer {
         if self.packed.len() < bound {
             self.packed.resize(bound, 0);
         }
-        let length = block::compress_to_buffer(data, Some(CompressionMode::DEFAULT), false, &mut self.packed)
-            .map_err(failed)?;
+        let length =
+            block::compress_to_buffer(data, Some(CompressionMode::DEFAULT), false, &mut self.packed).map_err(failed)?;
         Ok(self.packed.get(..length).unwrap_or_default())
     }
 }
@@ -202,7 +202,9 @@ pub(crate) fn unpack(payload: Vec<u8>, compression: Compression, size: usize) ->
                 let end = zstd::zstd_safe::find_frame_compressed_size(rest)
                     .map_err(|code| other("zstd", length, zstd::zstd_safe::get_error_name(code)))?;
                 (packed, rest) = rest.split_at_checked(end).ok_or_else(|| other("zstd", length, "it is cut short"))?;
-                decompressor.decompress_to_buffer(packed, plane.as_mut_slice()).map_err(|e| refused("zstd", length, &e))?
+                decompressor
+                    .decompress_to_buffer(packed, plane.as_mut_slice())
+                    .map_err(|e| refused("zstd", length, &e))?
             }
             Method::Lz4 | Method::None => {
                 let cut_short = || other("LZ4", length, "it is cut short");

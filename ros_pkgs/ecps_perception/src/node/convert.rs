@@ -3,8 +3,8 @@
 use ecps_ros::r2r::ecps_msgs::msg::MemoryRecord;
 use ecps_ros::r2r::geometry_msgs::msg::Pose;
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
-use ecps_ros::r2r::std_msgs::msg::Header;
 use ecps_ros::r2r::sensor_msgs;
+use ecps_ros::r2r::std_msgs::msg::Header;
 use ecps_ros::{stamp, time};
 use nalgebra::{Isometry3, Quaternion, Translation3, UnitQuaternion};
 

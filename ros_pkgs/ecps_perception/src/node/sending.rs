@@ -123,9 +123,8 @@ impl Sender {
 
     fn acknowledge(&mut self, cdr: &[u8]) {
         let result = wire::read_ack(cdr).map_err(|error| error.to_string());
-        let result = result.and_then(|ack| {
-            self.outbox.acknowledge(&ack, SystemSteady.now()).map_err(|refusal| refusal.to_string())
-        });
+        let result = result
+            .and_then(|ack| self.outbox.acknowledge(&ack, SystemSteady.now()).map_err(|refusal| refusal.to_string()));
         if let Err(reason) = result {
             self.statistics().refused("ack", &reason);
         }

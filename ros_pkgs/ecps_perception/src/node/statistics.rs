@@ -124,7 +124,10 @@ impl Statistics {
     /// Adds to the node's diagnostics.
     pub(super) fn report(&self, report: &mut Report) {
         let refusals = self.all_refusals();
-        report.add(&format!("{}: received, lost", self.name), format!("{}, {}", self.received.tensors, self.received.lost));
+        report.add(
+            &format!("{}: received, lost", self.name),
+            format!("{}, {}", self.received.tensors, self.received.lost),
+        );
         for (kind, count) in &refusals {
             report.add(&format!("{}: refused, {kind}", self.name), count);
         }

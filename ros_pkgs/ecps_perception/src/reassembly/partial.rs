@@ -275,7 +275,8 @@ impl Partial {
     pub(crate) fn into_tensor(self, sequence: u32) -> Result<(Tensor, BTreeMap<String, String>), super::Refusal> {
         let found = self.joined_crc.finalize();
         let metadata = self.common.clone();
-        let header = chunks::frame_header(self.common, sequence, &self.joined, found).map_err(ChunkRefusal::Metadata)?;
+        let header =
+            chunks::frame_header(self.common, sequence, &self.joined, found).map_err(ChunkRefusal::Metadata)?;
         let announced = codec::announced_crc(&header)?;
         if found != announced {
             return Err(DecodeError::Checksum { found, announced }.into());
