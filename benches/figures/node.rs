@@ -61,7 +61,7 @@ pub(crate) fn measure() -> Section {
     let (mut processor, memory) = costs.lock().unwrap().clone();
     processor.sort_by(f64::total_cmp);
 
-    let [managed, bare] = race(&lanes, MESSAGES);
+    let [managed, bare] = race(&lanes.each_ref(), MESSAGES);
     section.row("managed node: callback, publisher", &managed);
     section.row("bare r2r relay", &bare);
     section.goal("p50 to the relay's", managed.p50() / bare.p50(), 1.2, " ×");

@@ -48,15 +48,14 @@ impl<M: Message> Lane<M> {
 }
 
 /// Sends `count` messages at 100 Hz through each, half a period apart, after a warm-up; the times they took.
-pub(crate) fn race<M: Message>(lanes: &[Lane<M>; 2], count: usize) -> [Sample; 2] {
+pub(crate) fn race<M: Message>(lanes: &[&Lane<M>; 2], count: usize) -> [Sample; 2] {
     let start = Instant::now();
     for number in 0..WARM_UP + count {
         if number == WARM_UP {
             lanes.iter().for_each(|lane| drop(lane.flights.lock().unwrap().take()));
         }
         let value = super::numbered_speed(number as u64);
-        let [first, second] =
-            if (number / ROUND).is_multiple_of(2) { [&lanes[0], &lanes[1]] } else { [&lanes[1], &lanes[0]] };
+        let [first, second] = if (number / ROUND).is_multiple_of(2) { *lanes } else { [lanes[1], lanes[0]] };
         super::sleep_until(start + PERIOD * number as u32);
         first.send(value);
         super::sleep_until(start + PERIOD * number as u32 + PERIOD / 2);

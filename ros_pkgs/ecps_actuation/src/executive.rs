@@ -19,7 +19,7 @@ use ecps_core::limits::NAME_BYTES;
 use ecps_journal::Direction;
 use ecps_journal::record::{self, Motion};
 
-pub use answers::{ArmError, Mode, ResetError, ResetOutcome, SetLimitsError, Snapshot};
+pub use answers::{ArmError, Mode, PolicyError, ResetError, ResetOutcome, Snapshot};
 pub use records::WATCH_SOURCE;
 
 use self::records::moment;
@@ -36,6 +36,7 @@ use crate::reason::{Reason, Refusal};
 use crate::state::{MeasuredState, PlanarPose, StateError};
 use crate::stop::StopCause;
 use crate::ticket::{Actuator, Record};
+use crate::zone::ZoneSet;
 
 /// Most measured states that are kept to recognise an action's `state_sha`.
 const HISTORY: usize = 1024;
@@ -231,7 +232,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
     }
 
     /// Sets the limits, at most to those of the parameters; the record's sequence.
-    pub fn set_limits(&mut self, request: Request<'_>, limits: Limits, now: Now) -> Result<u64, SetLimitsError> {
+    pub fn set_limits(&mut self, request: Request<'_>, limits: Limits, now: Now) -> Result<u64, PolicyError> {
         check::name("caller.id", request.caller, NAME_BYTES)?;
         limits.check_within(&self.config.gate.ceiling)?;
         let payload = record::LimitsChanged {
@@ -240,9 +241,29 @@ impl<R: Record, A: Actuator> Executive<R, A> {
             after: Some(limits.to_record()),
         };
         let moment = moment(now, Direction::Inbound, request.trace);
-        let sequence = self.note(moment, &payload, now).map_err(SetLimitsError::Journal)?;
+        let sequence = self.note(moment, &payload, now).map_err(PolicyError::Journal)?;
         self.gate.set_limits(limits);
         Ok(sequence)
+    }
+
+    /// Sets the zones and the margin that hold besides those of the parameters; the record's sequence.
+    pub fn set_zones(&mut self, request: Request<'_>, zones: ZoneSet, now: Now) -> Result<u64, PolicyError> {
+        check::name("caller.id", request.caller, NAME_BYTES)?;
+        self.gate.check_added(&zones)?;
+        let payload = record::ZonesChanged {
+            caller: request.caller.into(),
+            before: Some(self.gate.added().to_record()),
+            after: Some(zones.to_record()),
+        };
+        let moment = moment(now, Direction::Inbound, request.trace);
+        let sequence = self.note(moment, &payload, now).map_err(PolicyError::Journal)?;
+        self.gate.set_added(zones);
+        Ok(sequence)
+    }
+
+    /// Where the robot may go, and how near to an obstacle.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// One period of the control loop: watches silence, state, zones, obstacles and journal, and drives the action on.

@@ -12,13 +12,13 @@ use thiserror::Error;
 
 use crate::arming::{Arming, ArmingState};
 use crate::motion::{Limits, Now, Velocity, VelocityCommand};
-use crate::obstacle::{ObstacleConfig, Obstacles, Scan, ScanError};
+use crate::obstacle::{MARGIN, ObstacleConfig, Obstacles, Scan, ScanError};
 use crate::reason::{Reason, Refusal};
 use crate::shape::Shaper;
 use crate::source::{Source, SourceError, Sources};
 use crate::state::{MeasuredState, PlanarPose};
 use crate::watchdog::{TimeoutError, check_timeout};
-use crate::zone::Zone;
+use crate::zone::{Zone, ZoneSet};
 
 pub use crate::shape::ACCELERATION_WINDOW;
 
@@ -195,6 +195,8 @@ impl Ahead<'_> {
 pub struct Gate {
     config: GateConfig,
     limits: Limits,
+    /// What holds besides the parameters.
+    added: ZoneSet,
     arming: Arming,
     sources: Sources,
     state: Option<(MeasuredState, Steady)>,
@@ -210,6 +212,7 @@ impl Gate {
         config.check()?;
         Ok(Gate {
             limits: config.ceiling,
+            added: ZoneSet::default(),
             arming: Arming::default(),
             sources: Sources::new(&config.sources)?,
             state: None,
@@ -310,7 +313,7 @@ impl Gate {
         }
         let (brake, reaction) = (self.limits.max_linear_acceleration, self.config.reaction.as_secs_f64());
         let speed = applied.speed();
-        let needed = speed * reaction + speed * speed / (2.0 * brake);
+        let needed = self.stopping_distance(speed);
         if let Some((free, ahead)) = self.ahead(applied, needed, now) {
             // The speed that needs just what is free.
             let safe = brake * ((reaction * reaction + 2.0 * free / brake).sqrt() - reaction);
@@ -329,12 +332,27 @@ impl Gate {
     /// What comes first on the way of `velocity`, and after how many metres, if that is less than `needed`.
     fn ahead(&self, velocity: Velocity, needed: f64, now: Steady) -> Option<(f64, Ahead<'_>)> {
         let pose = self.fresh_state(now)?.pose;
-        let zones = self.config.zones.iter().map(|zone| (zone.free_path(pose, velocity, needed), Ahead::Zone(zone)));
+        let zones = self.zones().map(|zone| (zone.free_path(pose, velocity, needed), Ahead::Zone(zone)));
         let obstacles = self.config.obstacles.zip(self.fresh_obstacles(now)).map(|(config, obstacles)| {
-            (obstacles.free_path(pose, velocity, config.clearance(), needed), Ahead::Obstacle)
+            let clearance = self.clearance_of(&config);
+            (obstacles.free_path(pose, velocity, clearance, needed), Ahead::Obstacle)
         });
         let nearest = zones.chain(obstacles).min_by(|(a, _), (b, _)| a.total_cmp(b))?;
         (nearest.0 < needed).then_some(nearest)
+    }
+
+    /// Metres that it takes to come to rest from a speed, reaction time included.
+    pub fn stopping_distance(&self, speed: f64) -> f64 {
+        speed * self.config.reaction.as_secs_f64() + speed * speed / (2.0 * self.limits.max_linear_acceleration)
+    }
+
+    /// How near the robot's centre comes to an obstacle, metres; none where scans do not count.
+    pub fn clearance(&self) -> Option<f64> {
+        self.config.obstacles.as_ref().map(|config| self.clearance_of(config))
+    }
+
+    fn clearance_of(&self, config: &ObstacleConfig) -> f64 {
+        config.robot_radius + config.margin.max(self.added.obstacle_margin)
     }
 
     /// Why the present output must not go on; none while it may, and while it is zero.
@@ -410,6 +428,29 @@ impl Gate {
         &self.limits
     }
 
+    /// Refuses zones that do not fit beside those of the parameters, and a margin where scans do not count.
+    pub fn check_added(&self, added: &ZoneSet) -> Result<(), CheckError> {
+        at_most("zones", self.config.zones.len() + added.zones.len(), ZONES, "entries")?;
+        let most = if self.config.obstacles.is_some() { MARGIN } else { 0.0 };
+        in_range("obstacle_margin", added.obstacle_margin, 0.0, most)?;
+        Ok(())
+    }
+
+    /// Sets what holds besides the parameters. It must have been checked.
+    pub fn set_added(&mut self, added: ZoneSet) {
+        self.added = added;
+    }
+
+    /// What holds besides the parameters.
+    pub fn added(&self) -> &ZoneSet {
+        &self.added
+    }
+
+    /// All zones in force.
+    pub fn zones(&self) -> impl Iterator<Item = &Zone> {
+        self.config.zones.iter().chain(&self.added.zones)
+    }
+
     /// Parameters.
     pub fn config(&self) -> &GateConfig {
         &self.config
@@ -454,7 +495,7 @@ impl Gate {
     /// Whether nothing moves without a fresh state.
     pub fn needs_state(&self) -> bool {
         let config = &self.config;
-        config.state_need == StateNeed::Required || !config.zones.is_empty() || config.obstacles.is_some()
+        config.state_need == StateNeed::Required || self.zones().next().is_some() || config.obstacles.is_some()
     }
 
     /// The refusal for a state that is not fresh.

@@ -60,7 +60,7 @@ pub mod zone;
 
 pub use action::{Action, ErrorCode, Rejection};
 pub use arming::{Arming, ArmingState};
-pub use executive::{ArmError, Config, Executive, Mode, ResetError, ResetOutcome, SetLimitsError, Snapshot};
+pub use executive::{ArmError, Config, Executive, Mode, PolicyError, ResetError, ResetOutcome, Snapshot};
 pub use gate::{Base, ConfigError, Gate, GateConfig, StateNeed, Verdict};
 pub use goal::{Feedback, Finished, GoalId, Progress};
 pub use motion::{Limits, Now, Request, Velocity, VelocityCommand};
@@ -71,4 +71,4 @@ pub use source::Source;
 pub use state::{MeasuredState, PlanarPose, StateError};
 pub use stop::StopCause;
 pub use ticket::{Actuator, ActuatorError, Journaled, Record, SafeState};
-pub use zone::Zone;
+pub use zone::{Zone, ZoneSet};

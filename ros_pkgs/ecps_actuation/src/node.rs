@@ -22,12 +22,12 @@ use ecps_core::clock::{RosClock, Stamp, Steady, SteadyClock, SystemRos, SystemSt
 use ecps_journal::{Identity, Journal, Options, Signer as _, SoftwareSigner};
 use ecps_ros::r2r::ecps_msgs::action::ExecuteAction;
 use ecps_ros::r2r::ecps_msgs::msg::GateState;
-use ecps_ros::r2r::ecps_msgs::srv::{EnableGate, ResetGate, SetLimits};
+use ecps_ros::r2r::ecps_msgs::srv::{EnableGate, ResetGate, SetLimits, SetZones};
 use ecps_ros::r2r::geometry_msgs::msg::{Twist, TwistStamped};
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
 use ecps_ros::r2r::sensor_msgs::msg::LaserScan;
 use ecps_ros::r2r::std_srvs::srv::Trigger;
-use ecps_ros::r2r::visualization_msgs::msg::MarkerArray;
+use ecps_ros::realtime::RealTime;
 use ecps_ros::tf::Transforms;
 use ecps_ros::{
     BudgetEvents, BudgetMeter, ExecutingGoal, Health, Managed, Node, NodeClock, ParameterError, Parameters, Publisher,
@@ -36,6 +36,7 @@ use ecps_ros::{
 
 use self::acknowledger::Acknowledger;
 use self::actuator::CmdVel;
+use self::markers::Markers;
 use crate::executive::{Executive, Mode, Snapshot};
 use crate::gate::Verdict;
 use crate::goal::GoalId;
@@ -65,8 +66,10 @@ pub struct Executor {
     base_frame: String,
     transforms: Transforms,
     guardian: Option<Guardian>,
-    /// What somebody asked of the gate before the supervisor watched.
-    enable_when_guarded: bool,
+    /// Somebody activated before the supervisor watched or a topic of stop was heard.
+    enable_when_ready: bool,
+    /// Topics of stop that were not heard yet, and have to be.
+    awaited: BTreeSet<String>,
     /// Entries of `/diagnostics` that are in error and that stop the robot.
     in_error: BTreeSet<String>,
     /// The last that was logged of messages refused.
@@ -74,8 +77,7 @@ pub struct Executor {
     /// Topics that say stop.
     stopping: BTreeSet<String>,
     state: Publisher<GateState>,
-    /// Latched: it holds what late joiners get.
-    _markers: Publisher<MarkerArray>,
+    markers: Markers,
     published: Option<(Steady, Snapshot)>,
     _only_one: Lock,
 }
@@ -93,15 +95,15 @@ impl Managed for Executor {
 
     /// Arms the gate: whoever activates the node means the robot to move. After a stop it takes `~/enable` and `~/reset`.
     fn activate(&mut self) -> Result<(), StartError> {
-        if self.guardian.is_some() {
-            self.enable_when_guarded = true;
+        if self.guardian.is_some() || !self.awaited.is_empty() {
+            self.enable_when_ready = true;
             return Ok(());
         }
         self.enable("activation").map_err(StartError::layer)
     }
 
     fn deactivate(&mut self) -> Result<(), StartError> {
-        self.enable_when_guarded = false;
+        self.enable_when_ready = false;
         let request = Request { caller: "deactivation", trace: [0; 16] };
         let disarmed = self.executive.disable(request, now(&self.clock));
         self.settle();
@@ -129,6 +131,7 @@ impl Drop for Executor {
 }
 
 fn configure(node: &mut Node<Executor>) -> Result<Executor, StartError> {
+    let middleware = RealTime::of_present_threads()?;
     let profile: Profile = node.parameters().string("profile")?.parse().map_err(StartError::layer)?;
     let config = parameters::config(node.parameters())?;
     let stamped = node.parameters().bool("enable_stamped_cmd_vel")?;
@@ -141,7 +144,6 @@ fn configure(node: &mut Node<Executor>) -> Result<Executor, StartError> {
     let frame = config.frame.clone();
     let guarded = node.parameters().bool("require_supervisor")?;
     let guardian = guarded.then(|| Guardian::new(place, config.heartbeat_timeout));
-    let markers = markers::publish(node, &config)?;
     let executive = Executive::new(config, journal, actuator, now(&clock)).map_err(StartError::layer)?;
 
     for source in node.parameters().strings("sources")? {
@@ -172,9 +174,11 @@ fn configure(node: &mut Node<Executor>) -> Result<Executor, StartError> {
     node.service_once::<EnableGate::Service>("~/enable", |request| &request.caller, Executor::on_enable)?;
     node.service_once::<ResetGate::Service>("~/reset", |request| &request.caller, Executor::on_reset)?;
     node.service_once::<SetLimits::Service>("~/set_limits", |request| &request.caller, Executor::on_set_limits)?;
+    node.service_once::<SetZones::Service>("~/set_zones", |request| &request.caller, Executor::on_set_zones)?;
     node.action_server::<Execute>("~/execute", Executor::on_goal, Executor::on_cancel)?;
     node.steady_timer(Duration::from_millis(100), Executor::publish_feedback);
     node.diagnose("gate", Executor::report);
+    middleware.raise(node.parameters())?;
     Ok(Executor {
         executive,
         acknowledger,
@@ -185,11 +189,12 @@ fn configure(node: &mut Node<Executor>) -> Result<Executor, StartError> {
         base_frame: String::new(),
         transforms,
         guardian,
-        enable_when_guarded: false,
+        enable_when_ready: false,
+        awaited: stops::awaited(node.parameters())?,
         in_error: BTreeSet::new(),
         complaint: String::new(),
         stopping: BTreeSet::new(),
-        _markers: markers,
+        markers: Markers::new(node)?,
         state: node.publisher("~/state", qos::latched())?,
         published: None,
         clock,
@@ -305,31 +310,32 @@ impl Executor {
 
     fn tick(&mut self) {
         self.executive.tick(now(&self.clock));
-        self.watch_supervisor();
+        if self.is_guarded()
+            && self.awaited.is_empty()
+            && std::mem::take(&mut self.enable_when_ready)
+            && let Err(reason) = self.enable("activation")
+        {
+            tracing::error!("{reason}");
+        }
         self.settle();
     }
 
-    fn watch_supervisor(&mut self) {
-        let Some(guardian) = &mut self.guardian else { return };
+    /// Beats once more, and tells whether a supervisor watches where one has to; stops if not.
+    fn is_guarded(&mut self) -> bool {
+        let Some(guardian) = &mut self.guardian else { return true };
         let status = match self.executive.mode() {
             Mode::Idle | Mode::Active => Status::Running,
             Mode::Stopped | Mode::Disarmed => Status::Stopped,
         };
         let guarded = guardian.tick(status, SystemSteady.now());
         let now = now(&self.clock);
-        match guarded {
-            Guarded::Yes => {
-                self.executive.set_present(StopCause::Supervisor, false, "", now);
-                if std::mem::take(&mut self.enable_when_guarded)
-                    && let Err(reason) = self.enable("activation")
-                {
-                    tracing::error!("{reason}");
-                }
-            }
+        match &guarded {
+            Guarded::Yes => self.executive.set_present(StopCause::Supervisor, false, "", now),
             // The gate is disarmed and waits for a supervisor.
-            Guarded::No(_) if self.enable_when_guarded => {}
-            Guarded::No(why) => self.executive.set_present(StopCause::Supervisor, true, &why, now),
+            Guarded::No(_) if self.enable_when_ready => {}
+            Guarded::No(why) => self.executive.set_present(StopCause::Supervisor, true, why, now),
         }
+        matches!(guarded, Guarded::Yes)
     }
 
     /// Tells of what came of the last call: actions that ended, and a new state.
@@ -349,6 +355,7 @@ impl Executor {
             let violations = self.meter.monitor().violations();
             self.state.publish(&convert::gate_state(&snapshot, self.clock.now(), &self.frame, violations));
             self.published = Some((at, snapshot));
+            self.markers.publish(self.executive.gate(), &self.frame, &self.base_frame);
         }
     }
 
@@ -356,7 +363,10 @@ impl Executor {
         let snapshot = self.executive.snapshot(now(&self.clock));
         match snapshot.mode {
             Mode::Stopped => report.is(Health::Error, format!("stopped: {}", snapshot.stop_cause)),
-            Mode::Disarmed if self.enable_when_guarded => report.is(Health::Warn, "waits for eap_supervisor"),
+            Mode::Disarmed if self.enable_when_ready => match self.awaited.first() {
+                Some(topic) => report.is(Health::Warn, format!("waits for {topic}")),
+                None => report.is(Health::Warn, "waits for eap_supervisor"),
+            },
             Mode::Disarmed => report.is(Health::Warn, "disarmed"),
             Mode::Idle | Mode::Active if snapshot.queued == snapshot.queue_capacity => {
                 report.is(Health::Warn, "no more actions fit in the queue");

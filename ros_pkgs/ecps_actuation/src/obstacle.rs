@@ -12,6 +12,8 @@ use crate::zone::Point;
 
 /// Most beams of a scan.
 pub const BEAMS: usize = 16_384;
+/// Greatest margin, metres.
+pub const MARGIN: f64 = 10.0;
 /// Least share of the beams that must tell something.
 pub const SEEING: f64 = 0.5;
 /// Turns slower than this are straight, rad/s: at 10 m/s they leave the line by 5 µm in a second.
@@ -38,14 +40,9 @@ impl ObstacleConfig {
     /// Refuses numbers outside their ranges.
     pub fn check(&self) -> Result<(), CheckError> {
         check::in_range("robot_radius", self.robot_radius, 0.01, 10.0)?;
-        check::in_range("obstacle_margin", self.margin, 0.0, 10.0)?;
+        check::in_range("obstacle_margin", self.margin, 0.0, MARGIN)?;
         check::in_range("blind_speed", self.blind_speed, 0.0, 10.0)?;
         Ok(())
-    }
-
-    /// How near the robot's centre comes to an obstacle, metres.
-    pub fn clearance(&self) -> f64 {
-        self.robot_radius + self.margin
     }
 }
 

@@ -15,6 +15,7 @@ use ecps_ros::r2r::ecps_msgs::msg::SupervisorState;
 use ecps_ros::r2r::ecps_msgs::srv::ResetGate;
 use ecps_ros::{
     Health, Managed, Node, NodeClock, ParameterError, Parameters, Publisher, Reply, Report, Spec, StartError, qos,
+    realtime,
 };
 
 use crate::link::{Lock, Place};
@@ -106,6 +107,7 @@ impl Managed for Supervisor {
                 "",
                 "Hardware watchdog that is fed only while all is well, as in /dev/watchdog; empty: none.",
             ),
+            realtime::spec(),
         ] {
             parameters.declare(spec)?;
         }

@@ -2,6 +2,7 @@
 
 use ecps_core::check::{self, CheckError};
 use ecps_core::limits::NAME_BYTES;
+use ecps_journal::record;
 use thiserror::Error;
 
 use crate::motion::Velocity;
@@ -27,6 +28,9 @@ pub enum ZoneError {
     /// Too few corners.
     #[error("the zone has {0} corners, and needs at least 3")]
     TooFew(usize),
+    /// No [`Rule`].
+    #[error("the zone's rule is {0}, and must be 0 (stay inside) or 1 (keep out)")]
+    UnknownRule(u8),
     /// Sides that meet besides at their common corner.
     #[error("sides {0} and {1} of the zone touch or cross each other")]
     Crossing(usize, usize),
@@ -50,6 +54,26 @@ pub struct Zone {
     /// The least box that holds the corners.
     least: Point,
     most: Point,
+}
+
+/// Zones and margin that hold besides those of the parameters.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ZoneSet {
+    /// In the executor's frame.
+    pub zones: Vec<Zone>,
+    /// Metres between the robot's disc and an obstacle, where the parameter asks for less.
+    pub obstacle_margin: f64,
+}
+
+impl ZoneSet {
+    pub(crate) fn to_record(&self) -> record::ZoneSet {
+        let zone = |zone: &Zone| record::Zone {
+            name: zone.name.clone(),
+            keep_out: zone.rule == Rule::KeepOut,
+            corners: zone.corners.as_flattened().to_vec(),
+        };
+        record::ZoneSet { zones: self.zones.iter().map(zone).collect(), obstacle_margin: self.obstacle_margin }
+    }
 }
 
 fn cross(o: Point, a: Point, b: Point) -> f64 {

@@ -3,17 +3,18 @@
 
 mod support;
 
+use ecps_actuation::gate::ZONES;
 use ecps_actuation::zone::Rule;
 use ecps_actuation::{
-    ErrorCode, GateConfig, GoalId, Limits, Mode, Progress, Reason, Repeat, ResetError, ResetOutcome, Scan,
-    SetLimitsError, Source, StopCause, Velocity, VelocityCommand, Verdict, Zone,
+    ErrorCode, Executive, GateConfig, GoalId, Limits, Mode, PolicyError, Progress, Reason, Repeat, ResetError,
+    ResetOutcome, Scan, Source, StopCause, Velocity, VelocityCommand, Verdict, Zone, ZoneSet,
 };
 use std::time::Duration;
 
 use ecps_core::clock::Stamp;
 use ecps_core::wire::proto;
 use ecps_journal::record::{self, Entry};
-use support::{CEILING, Event, PLANNER, at, executive, navigate, pose, twist};
+use support::{CEILING, Event, PLANNER, Shared, at, executive, navigate, pose, twist};
 
 /// A gate that actions, a planner and, above both, a joystick command through.
 fn gate() -> GateConfig {
@@ -116,8 +117,45 @@ fn limits_stay_within_the_parameters_and_change_only_when_recorded() {
     assert_eq!(shared.events(), []);
     shared.0.borrow_mut().journal_full = true;
     let low = Limits { max_linear_speed: 0.5, ..CEILING };
-    assert!(matches!(executive.set_limits(PLANNER, low, at(0)), Err(SetLimitsError::Journal(_))));
+    assert!(matches!(executive.set_limits(PLANNER, low, at(0)), Err(PolicyError::Journal(_))));
     assert_eq!((executive.snapshot(at(0)).limits, executive.mode()), (CEILING, Mode::Stopped));
+}
+
+#[test]
+fn zones_set_later_only_narrow_and_hold_only_when_recorded() {
+    let pillar = |x: f64| Zone::rectangle("pillar", Rule::KeepOut, [x, -0.5], [x + 1.0, 0.5]).unwrap();
+    let only = |zone| ZoneSet { zones: vec![zone], obstacle_margin: 0.0 };
+    let mut config = gate();
+    config.zones = vec![pillar(0.4)];
+    let (mut executive, shared) = executive(config);
+    let speed = |executive: &mut Executive<Shared, Shared>, ms| match executive.on_velocity(&twist(1.0, 0.0), at(ms)) {
+        Verdict::Admit(v) | Verdict::Limit { applied: v, .. } => v.x,
+        Verdict::Refuse(refusal) => panic!("{refusal}"),
+    };
+    for ms in (0..1000).step_by(20) {
+        executive.on_state("odom", pose(0.0, 0.0, 0.0), at(ms)).unwrap();
+        speed(&mut executive, ms);
+    }
+    let before = speed(&mut executive, 1000);
+
+    let error =
+        executive.set_zones(PLANNER, ZoneSet { obstacle_margin: 0.1, ..ZoneSet::default() }, at(1000)).unwrap_err();
+    assert_eq!(error.to_string(), "obstacle_margin is 0.1, outside 0 to 0", "scans do not count");
+    let many = ZoneSet { zones: vec![pillar(3.0); ZONES], obstacle_margin: 0.0 };
+    assert!(executive.set_zones(PLANNER, many, at(1000)).unwrap_err().to_string().contains("65"));
+    shared.events();
+    // The border comes nearer, so the robot slows down.
+    executive.set_zones(PLANNER, only(pillar(0.2)), at(1000)).unwrap();
+    assert!(matches!(&shared.events()[..], [Event::Recorded(_, Entry::ZonesChanged(change))]
+        if change.caller == PLANNER.caller && change.after.as_ref().unwrap().zones[0].corners[0] == 0.2));
+    assert!(speed(&mut executive, 1010) < before);
+    // Far away again, which leaves the parameters' own.
+    executive.set_zones(PLANNER, only(pillar(3.0)), at(1020)).unwrap();
+    assert!(executive.gate().zones().count() == 2 && speed(&mut executive, 1020) <= before);
+
+    shared.0.borrow_mut().journal_full = true;
+    assert!(matches!(executive.set_zones(PLANNER, ZoneSet::default(), at(1030)), Err(PolicyError::Journal(_))));
+    assert_eq!((executive.gate().added().zones.len(), executive.mode()), (1, Mode::Stopped), "what held still holds");
 }
 
 #[test]
@@ -633,6 +671,7 @@ fn a_stop_overtakes_ten_thousand_queued_actions_and_a_stalled_disk() {
         executive.submit(PLANNER, &navigate(&id.to_string(), 1.0, 0.0), at(20)).unwrap();
     }
     assert_eq!(executive.submit(PLANNER, &navigate("x", 1.0, 0.0), at(20)).unwrap_err().code, ErrorCode::QueueFull);
+    assert_eq!(executive.feedback(at(20)).len(), 64, "telling all of them would leave no time for anything else");
     executive.on_velocity(&twist(0.1, 0.0), at(100));
     shared.events();
     executive.stop(StopCause::Requested, "operator", at(110));

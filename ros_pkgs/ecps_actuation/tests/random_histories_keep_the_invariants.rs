@@ -10,7 +10,7 @@ use ecps_actuation::gate::ACCELERATION_WINDOW;
 use ecps_actuation::zone::Rule;
 use ecps_actuation::{
     Executive, GateConfig, GoalId, Limits, MeasuredState, Mode, Now, ObstacleConfig, PlanarPose, Repeat, ResetOutcome,
-    Scan, Source, StopCause, Velocity, VelocityCommand, Zone,
+    Scan, Source, StopCause, Velocity, VelocityCommand, Zone, ZoneSet,
 };
 use ecps_core::clock::{Stamp, Steady};
 use ecps_journal::record::{Entry, Motion, Verdict};
@@ -50,6 +50,8 @@ enum Op {
     },
     Cancel,
     Limits(f64),
+    /// A box to keep out of, around this place, and a margin; or nothing besides the parameters.
+    Zones(Option<(f64, f64, f64)>),
     JournalFull(bool),
     JournalFault(bool),
     DiskStalls(bool),
@@ -95,6 +97,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(id, x, y, after, must, expires_ms)| Op::Goal { id, x, y, after, must, expires_ms }),
         1 => Just(Op::Cancel),
         2 => (0.0..1.5).prop_map(Op::Limits),
+        2 => prop::option::of((-3.0..3.0, -3.0..3.0, -0.01..0.5)).prop_map(Op::Zones),
         1 => rarely().prop_map(Op::JournalFull),
         1 => rarely().prop_map(Op::JournalFault),
         1 => rarely().prop_map(Op::DiskStalls),
@@ -121,7 +124,10 @@ struct Model {
     output_at: Option<Steady>,
     /// Acceleration of the last step that sped up, per axis.
     ramp: [f64; 2],
+    /// Those of the parameters first, and how many these are.
     zones: Vec<Zone>,
+    fixed: usize,
+    clearance: f64,
     /// What the last good scan showed, in the frame of odometry, and when.
     seen: Option<(Vec<[f64; 2]>, Steady)>,
     /// The last good command of each source that was carried out.
@@ -227,7 +233,7 @@ impl Model {
                 assert!(may_be(zone, x, y), "{op:?}: {v:?} from {from:?} crosses the border of {}", zone.name());
             }
         }
-        let clearance = OBSTACLES.clearance();
+        let clearance = self.clearance;
         for point in points {
             let start = (point[0] - from.x).hypot(point[1] - from.y);
             let (mut x, mut y, mut yaw) = (from.x, from.y, from.yaw);
@@ -356,6 +362,18 @@ fn step(executive: &mut Executive<Shared, Shared>, shared: &Shared, model: &mut 
                 model.limits = limits;
             }
         }
+        Op::Zones(added) => {
+            let around =
+                |(x, y, _)| Zone::rectangle("box", Rule::KeepOut, [x - 0.3, y - 0.3], [x + 0.3, y + 0.3]).unwrap();
+            let margin = added.map_or(0.0, |(_, _, margin)| margin);
+            let added = ZoneSet { zones: added.map(around).into_iter().collect(), obstacle_margin: margin };
+            if executive.set_zones(PLANNER, added.clone(), now).is_ok() {
+                assert!(margin >= 0.0);
+                model.zones.truncate(model.fixed);
+                model.zones.extend(added.zones);
+                model.clearance = OBSTACLES.robot_radius + margin.max(OBSTACLES.margin);
+            }
+        }
         Op::JournalFull(on) => shared.0.borrow_mut().journal_full = *on,
         Op::JournalFault(on) => shared.0.borrow_mut().journal_fault = on.then(|| "the disk is gone".into()),
         Op::DiskStalls(on) => shared.0.borrow_mut().disk_stalls = *on,
@@ -385,6 +403,12 @@ fn step(executive: &mut Executive<Shared, Shared>, shared: &Shared, model: &mut 
         assert!(fresh(model.seen.as_ref().map(|(_, at)| *at)), "moves on without a scan");
         assert!(fresh(model.state.map(|(_, at)| at)), "moves on without a state");
         assert!(model.output.speed() <= model.limits.max_linear_speed * (1.0 + 1e-6), "moves on above lowered limits");
+        let (state, _) = model.state.unwrap();
+        let needed = model.output.speed().powi(2) / (2.0 * model.limits.max_linear_acceleration);
+        for zone in &model.zones {
+            let free = zone.free_path(state.pose, model.output, needed);
+            assert!(free >= needed - 1e-6, "moves on into {}", zone.name());
+        }
     }
 }
 
@@ -407,7 +431,9 @@ proptest! {
             output: Velocity::ZERO,
             output_at: Some(support::at(0).steady),
             ramp: [0.0; 2],
+            fixed: zones.len(),
             zones,
+            clearance: OBSTACLES.robot_radius + OBSTACLES.margin,
             seen: None,
             heard: [None; 3],
             armed: false,

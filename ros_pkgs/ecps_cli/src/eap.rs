@@ -166,7 +166,9 @@ fn caller(clock: &NodeClock) -> Caller {
     // Unique also among several of these, and from one call to the next.
     let sequence = u64::try_from(SystemRos.now().0).unwrap_or(1);
     let stamp = ecps_ros::time(clock.now());
-    Caller { id: format!("/ecps_eap/{}", std::process::id()), sequence, stamp, ..Caller::default() }
+    // As long as somebody waits for the answer; the node may have to be found first.
+    let lifetime = ecps_ros::r2r::builtin_interfaces::msg::Duration { sec: PATIENCE.as_secs() as i32, nanosec: 0 };
+    Caller { id: format!("/ecps_eap/{}", std::process::id()), sequence, stamp, lifetime, ..Caller::default() }
 }
 
 fn keep<T>(last: &Last<T>, message: T) {

@@ -144,11 +144,11 @@ fn the_map_shows_each_thing_that_happened() {
         assert_eq!(count(&document, class), number, "{class}");
     }
     let texts: Vec<_> = document.descendants().filter(|node| node.is_text()).map(|node| node.text().unwrap()).collect();
-    for expected in ["kitchen", "0.97", "×3", "remembered (6)", "command refused (4)", "recalled, refuted (1)"] {
+    for expected in ["kitchen", "0.97", "×3", "remembered (6)", "command held back (4)", "recalled, refuted (1)"] {
         assert!(texts.contains(&expected), "{expected}");
     }
     assert!(texts.iter().any(|text| text.contains("linear.x is NaN\nthe command is 2.1 s old")));
-    assert!(texts.contains(&"refused:\nangular.z is <inf>"));
+    assert!(texts.contains(&"held back:\nangular.z is <inf>"));
 }
 
 #[test]

@@ -56,6 +56,7 @@ mod parameter;
 mod process;
 mod publisher;
 pub mod qos;
+pub mod realtime;
 mod rosout;
 mod service;
 mod start_error;

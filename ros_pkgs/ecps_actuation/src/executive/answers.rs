@@ -87,14 +87,14 @@ pub enum ResetError {
     Journal(String),
 }
 
-/// Why the limits stay.
+/// Why limits or zones stay as they are.
 #[derive(Debug, Clone, PartialEq, Error)]
-pub enum SetLimitsError {
-    /// Out of range, above the parameters, or no caller.
+pub enum PolicyError {
+    /// Out of range, beyond the parameters, or no caller.
     #[error(transparent)]
     Invalid(#[from] CheckError),
     /// The change could not be recorded.
-    #[error("the limits stay, since the change could not be recorded: {0}")]
+    #[error("they stay as they are, since the change could not be recorded: {0}")]
     Journal(String),
 }
 
@@ -120,12 +120,12 @@ impl ArmError {
     }
 }
 
-impl SetLimitsError {
-    /// Number in `ecps_msgs/SetLimits`.
+impl PolicyError {
+    /// Number in `ecps_msgs/SetLimits` and `ecps_msgs/SetZones`.
     pub fn code(&self) -> u8 {
         match self {
-            SetLimitsError::Invalid(_) => 1,
-            SetLimitsError::Journal(_) => 3,
+            PolicyError::Invalid(_) => 1,
+            PolicyError::Journal(_) => 3,
         }
     }
 }

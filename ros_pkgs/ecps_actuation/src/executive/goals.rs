@@ -23,6 +23,9 @@ use crate::queue::{Repeat, Submitted};
 use crate::stop::StopCause;
 use crate::ticket::{Actuator, Record};
 
+/// Most actions that are told how they go on.
+const TOLD: usize = 64;
+
 impl<R: Record, A: Actuator> Executive<R, A> {
     /// Queues an action, recognises one that was queued before, or says why not. It starts when its record is on disk,
     /// its turn has come and its time is right; how it ends comes from [`Executive::take_finished`], once for each
@@ -179,7 +182,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         }
     }
 
-    /// How the actions go on, the one under way first; nothing before the first state.
+    /// How the first actions in line go on, the one under way first, at most 64; nothing before the first state.
     pub fn feedback(&self, now: Now) -> Vec<Feedback> {
         let Some(state) = self.gate.last_state() else { return Vec::new() };
         let active = self.goal.iter().map(|goal| (goal, Progress::Started));
@@ -192,7 +195,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
             progress,
             before,
         };
-        active.chain(waiting).enumerate().map(describe).collect()
+        active.chain(waiting).take(TOLD).enumerate().map(describe).collect()
     }
 
     /// Ends the action under way, if there is one; the caller has given the actuator its safe state.

@@ -5,17 +5,20 @@ use ecps_core::clock::Stamp;
 use ecps_core::limits::MAP_ENTRIES;
 use ecps_core::wire::proto::{self, eap};
 use ecps_ros::r2r::ecps_msgs::action::ExecuteAction;
-use ecps_ros::r2r::ecps_msgs::msg::{Caller, EapAction, GateState};
+use ecps_ros::r2r::ecps_msgs::msg::{Caller, EapAction, GateState, Zone as ZoneMessage};
+use ecps_ros::r2r::ecps_msgs::srv::SetZones;
 use ecps_ros::r2r::geometry_msgs::msg::PoseStamped;
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
 use ecps_ros::r2r::sensor_msgs::msg::LaserScan;
 
 use crate::action::{ErrorCode, Rejection};
 use crate::executive::{Mode, Snapshot};
+use crate::gate::ZONES;
 use crate::goal::{Feedback, Finished};
 use crate::motion::Velocity;
 use crate::obstacle::Scan;
 use crate::state::{MeasuredState, PlanarPose};
+use crate::zone::{CORNERS, Rule, Zone, ZoneError, ZoneSet};
 
 /// The trace id of a caller; zeros where it traces nothing.
 pub(super) fn request(caller: &Caller) -> [u8; 16] {
@@ -55,6 +58,22 @@ pub(super) fn scan(scan: &LaserScan) -> Scan<'_> {
 pub(super) fn planar(transform: &nalgebra::Isometry3<f64>) -> PlanarPose {
     let (t, (_, _, yaw)) = (transform.translation, transform.rotation.euler_angles());
     PlanarPose { x: t.x, y: t.y, yaw }
+}
+
+/// The zones and margin of a request.
+pub(super) fn zones(request: &SetZones::Request) -> Result<ZoneSet, ZoneError> {
+    check::at_most("zones", request.zones.len(), ZONES, "entries")?;
+    let zone = |zone: &ZoneMessage| {
+        let rule = match zone.rule {
+            0 => Rule::StayInside,
+            1 => Rule::KeepOut,
+            other => return Err(ZoneError::UnknownRule(other)),
+        };
+        check::at_most("corners", zone.corners.len(), CORNERS, "entries")?;
+        Zone::polygon(&zone.name, rule, zone.corners.iter().map(|corner| [corner.x, corner.y]).collect())
+    };
+    let zones = request.zones.iter().map(zone).collect::<Result<_, _>>()?;
+    Ok(ZoneSet { zones, obstacle_margin: request.obstacle_margin })
 }
 
 fn pose(message: &PoseStamped) -> proto::RobotPose {

@@ -1,7 +1,7 @@
 //! The executor's parameters, and the configuration they make.
 
 use ecps_core::budget::SAFETY_TIMEOUT;
-use ecps_ros::{ParameterError, Parameters, Spec, StartError};
+use ecps_ros::{ParameterError, Parameters, Spec, StartError, realtime};
 
 use crate::Config;
 use crate::drive::DriveConfig;
@@ -92,7 +92,7 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
         Spec::strings(
             "stop_topics",
             &["stop_request"],
-            "Topics of std_msgs/Bool that stop the robot while they say true.",
+            "Topics of std_msgs/Bool that stop the robot while they say true, each with <topic>.timeout.",
         ),
         Spec::strings("stop_on_diagnostics", &[], "Beginnings of names in /diagnostics whose errors stop the robot."),
         Spec::bool("require_supervisor", false, "Whether nothing moves unless eap_supervisor watches."),
@@ -118,6 +118,7 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
             .unit("s")
             .range(0.1, 3600.0),
         Spec::double("control_period", 0.02, "Period of the control loop.").unit("s").range(0.005, 0.1),
+        realtime::spec(),
     ] {
         parameters.declare(spec)?;
     }
@@ -125,6 +126,12 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
         let sentence = "The source with the highest is heard.";
         parameters.declare(Spec::integer(format!("{source}.priority"), 10, sentence).range(0.0, 255.0))?;
         parameters.declare(timeout(&format!("{source}.timeout"), "Silence after which the robot is stopped."))?;
+    }
+    for topic in parameters.strings("stop_topics")? {
+        let sentence =
+            "Silence after which the robot is stopped, which is not armed before the first message; 0: none.";
+        let most = SAFETY_TIMEOUT.as_secs_f64();
+        parameters.declare(Spec::double(format!("{topic}.timeout"), 0.0, sentence).unit("s").range(0.0, most))?;
     }
     for zone in parameters.strings("keep_out")? {
         let sentence = "Corners x1, y1, x2, y2, ... of the polygon.";

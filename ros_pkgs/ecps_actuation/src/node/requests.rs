@@ -1,10 +1,10 @@
-//! The services: stop, enable, reset, limits.
+//! The services: stop, enable, reset, limits, zones.
 
 use ecps_core::clock::RosClock as _;
 use ecps_core::id::CallerError;
 use ecps_ros::Reply;
 use ecps_ros::r2r::ecps_msgs::msg::Caller;
-use ecps_ros::r2r::ecps_msgs::srv::{EnableGate, ResetGate, SetLimits};
+use ecps_ros::r2r::ecps_msgs::srv::{EnableGate, ResetGate, SetLimits, SetZones};
 use ecps_ros::r2r::std_srvs::srv::Trigger;
 
 use super::{Executor, convert, now};
@@ -37,8 +37,9 @@ impl Executor {
             return reply.send(refused(code, reason));
         }
         let caller = Request { caller: &request.caller.id, trace: convert::request(&request.caller) };
-        self.enable_when_guarded = false;
+        self.enable_when_ready = false;
         let changed = if request.enable {
+            self.insist_on_awaited();
             self.executive.enable(caller, now(&self.clock))
         } else {
             self.executive.disable(caller, now(&self.clock))
@@ -93,6 +94,28 @@ impl Executor {
             Ok(sequence) => self.acknowledger.when_durable(sequence, move |synced| {
                 reply.send(match synced {
                     Ok(()) => SetLimits::Response::default(),
+                    Err(error) => refused(JOURNAL, error.to_string()),
+                });
+            }),
+        }
+        self.settle();
+    }
+
+    pub(super) fn on_set_zones(&mut self, request: SetZones::Request, reply: Reply<SetZones::Service>) {
+        let refused = |error_code, error_msg| SetZones::Response { error_code, error_msg };
+        if let Some((code, reason)) = self.refuse(&request.caller) {
+            return reply.send(refused(code, reason));
+        }
+        let caller = Request { caller: &request.caller.id, trace: convert::request(&request.caller) };
+        let zones = match convert::zones(&request) {
+            Ok(zones) => zones,
+            Err(error) => return reply.send(refused(INVALID, error.to_string())),
+        };
+        match self.executive.set_zones(caller, zones, now(&self.clock)) {
+            Err(error) => reply.send(refused(error.code(), error.to_string())),
+            Ok(sequence) => self.acknowledger.when_durable(sequence, move |synced| {
+                reply.send(match synced {
+                    Ok(()) => SetZones::Response::default(),
                     Err(error) => refused(JOURNAL, error.to_string()),
                 });
             }),

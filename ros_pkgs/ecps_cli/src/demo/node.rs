@@ -73,6 +73,7 @@ pub(super) struct Peer {
     estop: Client<Trigger::Service>,
     enable: Client<EnableGate::Service>,
     reset: Client<ResetGate::Service>,
+    supervisor_reset: Client<ResetGate::Service>,
     requests: AtomicU64,
     player: Option<Player>,
     _spinning: Spinning,
@@ -130,6 +131,7 @@ impl Peer {
             estop: node.client(&at("eap_executor/estop"))?,
             enable: node.client(&at("eap_executor/enable"))?,
             reset: node.client(&at("eap_executor/reset"))?,
+            supervisor_reset: node.client(&at("eap_supervisor/reset"))?,
             requests: AtomicU64::new(1),
             player,
             _spinning: node.spin_in_background(Arc::clone(&heard)),
@@ -286,8 +288,17 @@ impl Peer {
         if response.error_code != 0 {
             return Err(DemoError::Missing(response.error_msg));
         }
+        self.leave(&self.reset)
+    }
+
+    /// Leaves the supervisor's stop, once the executor runs again.
+    pub(super) fn reset_supervisor(&self) -> Result<(), DemoError> {
+        self.leave(&self.supervisor_reset)
+    }
+
+    fn leave(&self, stop: &Client<ResetGate::Service>) -> Result<(), DemoError> {
         let request = ResetGate::Request { caller: self.caller() };
-        let response = self.reset.call(&request, PATIENCE).map_err(|e| DemoError::Missing(e.to_string()))?;
+        let response = stop.call(&request, PATIENCE).map_err(|e| DemoError::Missing(e.to_string()))?;
         if response.error_code == 0 { Ok(()) } else { Err(DemoError::Missing(response.error_msg)) }
     }
 }

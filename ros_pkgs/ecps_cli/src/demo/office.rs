@@ -1,5 +1,7 @@
 //! The simulated robot's day: a tour, questions, an answer driven to, and a rogue.
 
+mod reckless;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -78,12 +80,13 @@ pub(super) fn run(run: &Path) -> Result<Report, DemoError> {
     day.recall_each(&seen)?;
     day.drive_to_an_answer(&seen)?;
     day.withstand_a_rogue()?;
+    day.let_a_planner_loose()?;
     day.stop_and_reset()?;
     day.account_for_memories()?;
-    let gate = day.last_gate_state()?;
+    let (killed, last) = day.kill_the_executor(&mut supervisor)?;
     progress("stopping the nodes and reading the journal back");
     supervisor.shutdown();
-    day.account(&gate, &journal)?;
+    day.account(killed.refused + last.refused, &journal)?;
     day.judge();
     Ok(day.report())
 }
@@ -237,12 +240,7 @@ impl Day {
 
     fn withstand_a_rogue(&mut self) -> Result<(), DemoError> {
         progress("a rogue publisher: 10 m/s, NaN, stale stamps");
-        self.peer.wait_for("the robot to stand", PATIENCE, |heard| {
-            let (_, now) = heard.path.last()?;
-            // 0.2 s without motion.
-            let mut before = heard.path.iter().rev().take(10);
-            before.all(|(_, pose)| (pose.translation.vector - now.translation.vector).norm() < 1e-6).then_some(())
-        })?;
+        self.peer.wait_for("the robot to stand", PATIENCE, |heard| reckless::stands(heard).then_some(()))?;
         let (before, from) = (self.last_gate_state()?, self.here()?);
         let quiet_from = self.peer.heard().commands.len();
         for round in 1..=ROGUE {
@@ -256,12 +254,7 @@ impl Day {
         let after = self.last_gate_state()?;
         let refused = after.refused - before.refused;
         let here = self.here()?;
-        // The gate counts limitings by reason, too; only the rogue's commands are of this while.
-        for (reason, count) in after.reasons.iter().zip(&after.reason_counts) {
-            let known = before.reasons.iter().zip(&before.reason_counts).find(|(known, _)| *known == reason);
-            let rogue = count.saturating_sub(known.map_or(0, |(_, count)| *count));
-            self.refusals.extend((0..rogue).map(|_| Refusal { at: point(&here), reason: reason.clone() }));
-        }
+        self.mark_refusals(&before, &after)?;
         let let_through =
             self.peer.heard().commands.iter().skip(quiet_from).filter(|(_, c)| c.twist.linear.x != 0.0).count();
         let moved = (here.translation.vector - from.translation.vector).norm();
@@ -317,7 +310,7 @@ impl Day {
     }
 
     /// Holds the journal against what was sent and what the gate counted.
-    fn account(&mut self, gate: &GateState, folder: &Path) -> Result<(), DemoError> {
+    fn account(&mut self, refused: u64, folder: &Path) -> Result<(), DemoError> {
         let account = journal::account(folder, &folder.with_extension("key"))?;
         let journaled: u64 = account.refused.values().sum();
         self.claims.push(claim(
@@ -335,8 +328,8 @@ impl Day {
         self.claims.push(claim(
             "Journal accounts for every refusal, stop and reset",
             format!("{journaled} refusals, {} stop, {} reset", account.stops, account.resets),
-            format!("{} refusals, 1 stop, 1 reset", gate.refused),
-            journaled == gate.refused && account.stops == 1 && account.resets == 1,
+            format!("{refused} refusals, 1 stop, 1 reset"),
+            journaled == refused && account.stops == 1 && account.resets == 1,
         ));
         Ok(())
     }

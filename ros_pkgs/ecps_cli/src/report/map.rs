@@ -210,7 +210,7 @@ impl Frame {
             let more = listed.len().saturating_sub(12);
             listed.truncate(12);
             let more = if more > 0 { format!("\nand {more} reasons more") } else { String::new() };
-            let title = format!("refused:\n{}{more}", listed.join("\n"));
+            let title = format!("held back:\n{}{more}", listed.join("\n"));
             let _ = write!(
                 svg,
                 r#"<g><title>{}</title><path class="halo" d="{cross}"/><path class="refusal" d="{cross}"/>"#,
@@ -253,7 +253,7 @@ impl Frame {
             (
                 !map.refusals.is_empty(),
                 r#"<path class="refusal" d="M-5-5l10 10m0-10l-10 10"/>"#,
-                format!("command refused ({})", map.refusals.len()),
+                format!("command held back ({})", map.refusals.len()),
             ),
         ];
         let mut x = MARGIN;

@@ -46,7 +46,7 @@ pub struct FloorMap {
     pub memories: Vec<Memory>,
     /// Places that were recognised.
     pub recalls: Vec<Recall>,
-    /// Commands that were refused, at the place where the robot was.
+    /// Commands that were refused or lowered, at the place where the robot was.
     pub refusals: Vec<Refusal>,
 }
 
@@ -90,12 +90,12 @@ pub enum RecallVerdict {
     Refuted,
 }
 
-/// A refused command.
+/// A command that was refused or lowered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
     /// Where the robot was.
     pub at: Point,
-    /// Why it was refused.
+    /// Why.
     pub reason: String,
 }
 
