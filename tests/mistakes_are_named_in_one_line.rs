@@ -53,9 +53,9 @@ fn parameter_files_are_named_with_key_value_and_limit() {
     refuses("eap_executor", &unknown, &["max_linear_sped", "not known", "max_linear_speed"]);
     let choice = file(home, "choice.yaml", &executor("profile: fast"));
     refuses("eap_executor", &choice, &["profile", "'fast'", "edge-lite, standard, cloud-fleet"]);
-    let type_name = "ltp_bridge:\n  ros__parameters:\n    streams: [gps]\n    gps:\n      type: gps_msgs/msg/GPSFix\n";
+    let type_name = "ltp_bridge:\n  ros__parameters:\n    streams: [gps]\n    gps:\n      mode: sometimes\n";
     let type_name = file(home, "stream.yaml", type_name);
-    refuses("ltp_bridge", &type_name, &["gps", "gps_msgs/msg/GPSFix"]);
+    refuses("ltp_bridge", &type_name, &["gps.mode", "'sometimes'", "best_effort, reliable"]);
     let large = file(home, "large.yaml", &"#".repeat((1 << 20) + 1));
     refuses("ecps_sim", &large, &["1048577", "1048576"]);
 }

@@ -1,7 +1,7 @@
 //! The LTP bridge, as an rclpy node sees it.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use ecps_testing::Ros;
+use ecps_testing::{Ros, SOON};
 
 #[test]
 fn every_sensor_type_comes_back_byte_for_byte() {
@@ -92,4 +92,14 @@ fn a_reliable_stream_crosses_a_bad_link_between_two_bridges_complete_and_in_orde
         output.assert_success();
         assert!(!output.stderr.iter().any(|line| line.contains("panicked")));
     }
+}
+
+#[test]
+fn a_type_that_was_not_compiled_in_is_refused_by_name() {
+    let ros = Ros::new();
+    let arguments = ["--ros-args", "-p", "streams:=[gps]", "-p", "gps.type:=gps_msgs/msg/GPSFix"];
+    let output = ros.program("ltp_bridge", &arguments).finish(SOON);
+    assert!(!output.status.success());
+    let named = |line: &String| line.contains("'gps_msgs/msg/GPSFix'") && line.contains("ltp_bridge");
+    assert!(output.stderr.iter().any(named), "{:?}", output.stderr);
 }

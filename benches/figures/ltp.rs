@@ -49,13 +49,13 @@ pub(crate) fn stage(_: &Ros) -> Vec<Process> {
 pub(crate) fn measure() -> Section {
     let mut section = Section::begin(
         "From publishing a tensor in one process to having it in another, verified; beside bare r2r moving a \
-         sensor_msgs/Image of as many bytes, and a copy in memory of as many. Time begins before the tensor is encoded. The \
-         table's first row is what the last column compares with; the rest of each size stands below it."
+         sensor_msgs/Image of as many bytes, and a copy in memory of as many. Time begins before the tensor is encoded."
             .to_owned(),
     );
     let mut curves = vec![Vec::new(); WAYS.len() + 1];
     for (bytes, rate, ours, theirs) in SIZES {
         let mut first = f64::NAN;
+        section.group();
         for (index, (way, name, shared)) in WAYS.iter().enumerate() {
             let count = if index == 0 { ours } else { theirs };
             let sample = pair(way, *shared, bytes, rate, count);
@@ -170,6 +170,7 @@ fn encode(section: &mut Section) {
     let chosen = auto.choose(tensor.data(), 4, &mut Packer::default(), &SystemSteady);
     let (ours, ratio) = time(chosen);
     let (plain, plain_ratio) = time(Compression::default());
+    section.group();
     section.row(format!("encode the photo as {chosen}, chosen by auto for 100 Mbit/s: ratio {ratio:.3}"), &ours);
     section.row(format!("encode the photo as plain zstd:3: ratio {plain_ratio:.3}"), &plain);
     section.goal("encode 640 × 480 × 3 floats, p50", ours.p50(), 4.0, " ms");
