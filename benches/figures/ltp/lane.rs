@@ -27,6 +27,9 @@ const TOPIC: &str = "/lane";
 const PATIENCE: Duration = Duration::from_secs(3);
 const DISCOVERY: Duration = Duration::from_secs(20);
 
+type Subscribers = Box<dyn Fn() -> usize>;
+type Publish = Box<dyn FnMut(Stamp, Vec<u8>)>;
+
 /// Runs as source or sink.
 pub(crate) fn run_as_peer(role: &str, way: &str, bytes: &str, rate: &str, count: &str) {
     let (bytes, rate, count): (usize, u32, usize) =
@@ -39,7 +42,7 @@ pub(crate) fn run_as_peer(role: &str, way: &str, bytes: &str, rate: &str, count:
 
 fn source(way: &str, bytes: usize, rate: u32, count: usize) {
     let mut node = support::node();
-    let (subscribers, mut publish): (Box<dyn Fn() -> usize>, Box<dyn FnMut(Stamp, Vec<u8>)>) = match way {
+    let (subscribers, mut publish): (Subscribers, Publish) = match way {
         "ltp" => {
             let max = if bytes < 1 << 20 { MaxFrame::default() } else { MaxFrame::new(CHUNK).unwrap() };
             let settings = Settings { max, compression: Choice::Fixed(Compression::NONE), ..Settings::default() };
