@@ -125,3 +125,46 @@ impl DeltaReceiver {
         self.key.as_ref().map_or(0, |key| key.data.capacity())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(value: u8) -> Tensor {
+        Tensor::new("t", DType::U8, vec![100], vec![value; 100]).unwrap()
+    }
+
+    fn over(
+        receiver: &mut DeltaReceiver,
+        (tensor, delta): (Tensor, String),
+        sequence: u32,
+    ) -> Result<Tensor, DeltaError> {
+        receiver.restore(&BTreeMap::from([(DELTA_KEY.to_owned(), delta)]), tensor, sequence)
+    }
+
+    #[test]
+    fn a_delta_is_applied_to_its_own_key_alone() {
+        let (mut sender, mut receiver) = (DeltaSender::new(3), DeltaReceiver::default());
+        assert_eq!(over(&mut receiver, sender.prepare(tensor(1), 1), 1), Ok(tensor(1)));
+        let delta = sender.prepare(tensor(2), 2);
+        assert_eq!(delta.0, tensor(1 ^ 2));
+        assert_eq!(over(&mut receiver, delta.clone(), 2), Ok(tensor(2)));
+
+        // The same number, and another key: of a sender that counts anew.
+        let mut other = DeltaReceiver::default();
+        assert_eq!(over(&mut other, delta.clone(), 2), Err(DeltaError::NoKey(1)));
+        over(&mut other, DeltaSender::new(3).prepare(tensor(9), 1), 1).unwrap();
+        assert_eq!(over(&mut other, delta.clone(), 2), Err(DeltaError::OtherKey(1)));
+        // The right key, and another shape.
+        let shape = Tensor::new("t", DType::U8, vec![10, 10], vec![3; 100]).unwrap();
+        assert_eq!(over(&mut receiver, (shape, delta.1), 2), Err(DeltaError::OtherKey(1)));
+        let unreadable = over(&mut receiver, (tensor(0), "1".into()), 3);
+        assert_eq!(unreadable, Err(DeltaError::Unreadable("1".into())));
+
+        // Three tensors later, or when asked, there is a key again.
+        assert_ne!(sender.prepare(tensor(3), 3).1, "key");
+        assert_eq!(sender.prepare(tensor(4), 4).1, "key");
+        sender.resynchronise();
+        assert_eq!(sender.prepare(tensor(5), 5).1, "key");
+    }
+}

@@ -9,13 +9,15 @@ use ecps_core::clock::{Stamp, Steady};
 use ecps_core::limits;
 use ecps_core::wire;
 use ecps_core::wire::proto::{Ltp, LtpAck, LtpChunk};
-use ecps_perception::cdr::wire as cdr;
+use ecps_perception::cdr::{CdrWriter, wire as cdr};
 use ecps_perception::chunks::{MaxFrame, Parcel, WirePacket};
 use ecps_perception::codec::{decode_bytes, encode};
 use ecps_perception::inbox::Inbox;
 use ecps_perception::outbox::{Next, Outbox, Settings};
 use ecps_perception::reassembly::{Bounds, Event, Pool, complete_ack};
-use ecps_perception::sensor::{Conversion, LaserScan, SensorMessage};
+use ecps_perception::sensor::{
+    Conversion, Image, JointState, LaserScan, MultiArray, MultiArrayDimension, PointCloud2, PointField, SensorMessage,
+};
 use ecps_perception::tensor::{DType, Tensor};
 use peak_alloc::PeakAlloc;
 use prost::Message as _;
@@ -101,10 +103,43 @@ fn mutated_messages_of_each_kind_cause_no_panic_and_no_allocation_above_the_cap(
     campaign("LtpAck in DDS", count, &[cdr::ack(&ack)], |bytes| cdr::read_ack(bytes).ok().map(drop));
     let message = cdr::tensor(&tensor, Vec::new());
     campaign("Tensor in DDS", count, &[message], |bytes| cdr::read_tensor(bytes.to_vec()).ok().map(drop));
-    let conversion = Conversion::of(LaserScan::TYPE);
-    let scan = LaserScan { ranges: vec![1.0; 360], ..LaserScan::default() }.into_tensor("scan").unwrap();
-    let scan = conversion.from_tensor(scan).unwrap();
-    campaign("LaserScan in DDS", count, &[scan], |bytes| conversion.to_tensor(bytes, "s", Stamp(0)).ok().map(drop));
+    for (name, message) in sensor_messages() {
+        let conversion = Conversion::of(name);
+        campaign(name, count, &[message], |bytes| conversion.to_tensor(bytes, "s", Stamp(0)).ok().map(drop));
+    }
+}
+
+/// One of each kind that has sequences, as they lie in DDS.
+fn sensor_messages() -> Vec<(&'static str, Vec<u8>)> {
+    fn cdr(message: &impl SensorMessage) -> Vec<u8> {
+        let mut writer = CdrWriter::new(0);
+        message.write(&mut writer);
+        writer.finish()
+    }
+    let scan = LaserScan { ranges: vec![1.0; 360], ..LaserScan::default() };
+    let field = PointField { name: "x".into(), offset: 0, datatype: 7, count: 1 };
+    let cloud = PointCloud2 {
+        height: 1,
+        width: 50,
+        fields: vec![field; 3],
+        point_step: 12,
+        row_step: 600,
+        data: vec![1; 600],
+        ..PointCloud2::default()
+    };
+    let joints = JointState { names: vec!["a".into(); 20], position: vec![1.0; 20], ..JointState::default() };
+    let image =
+        Image { height: 10, width: 20, encoding: "rgb8".into(), step: 60, data: vec![2; 600], ..Image::default() };
+    let mut array = CdrWriter::new(0);
+    let dimensions = vec![MultiArrayDimension { label: "n".into(), size: 60, stride: 60 }];
+    MultiArray { dimensions, ..MultiArray::flat(DType::F64, vec![3; 480]) }.write(&mut array);
+    vec![
+        (LaserScan::TYPE, cdr(&scan)),
+        (PointCloud2::TYPE, cdr(&cloud)),
+        (JointState::TYPE, cdr(&joints)),
+        (Image::TYPE, cdr(&image)),
+        ("std_msgs/msg/Float64MultiArray", array.finish()),
+    ]
 }
 
 fn tensor() -> Tensor {
