@@ -16,7 +16,7 @@ fn a_slow_encoder_breaks_the_ltp_budget() {
             "-p",
             "camera.reliability:=reliable",
             "-p",
-            "camera.compression_level:=22",
+            "camera.compression:=zstd:22",
         ],
     );
     ros.peer("lateness.py", &["ltp"]);

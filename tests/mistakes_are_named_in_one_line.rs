@@ -53,10 +53,9 @@ fn parameter_files_are_named_with_key_value_and_limit() {
     refuses("eap_executor", &unknown, &["max_linear_sped", "not known", "max_linear_speed"]);
     let choice = file(home, "choice.yaml", &executor("profile: fast"));
     refuses("eap_executor", &choice, &["profile", "'fast'", "edge-lite, standard, cloud-fleet"]);
-    let type_name =
-        "ltp_bridge:\n  ros__parameters:\n    streams: [gps]\n    gps:\n      type: sensor_msgs/msg/NavSatFix\n";
+    let type_name = "ltp_bridge:\n  ros__parameters:\n    streams: [gps]\n    gps:\n      mode: sometimes\n";
     let type_name = file(home, "stream.yaml", type_name);
-    refuses("ltp_bridge", &type_name, &["gps.type", "sensor_msgs/msg/NavSatFix", "sensor_msgs/msg/LaserScan"]);
+    refuses("ltp_bridge", &type_name, &["gps.mode", "'sometimes'", "best_effort, reliable"]);
     let large = file(home, "large.yaml", &"#".repeat((1 << 20) + 1));
     refuses("ecps_sim", &large, &["1048577", "1048576"]);
 }
@@ -73,8 +72,9 @@ fn values_on_the_command_line_are_named_with_key_value_and_limit() {
         ("mep_server", "waiting:=0", &["waiting", "0", "1 to 65536"]),
         ("mep_server", "readers:=many", &["readers", "many", "integer"]),
         ("mep_server", "database:=/dev/null/memory.db", &["/dev/null/memory.db"]),
-        ("ltp_bridge", "scan.type:=sensor_msgs/msg/Imu", &["scan.type", "sensor_msgs/msg/Imu", "LaserScan"]),
-        ("ltp_bridge", "scan.compression_level:=23", &["scan.compression_level", "23", "1 to 22"]),
+        ("ltp_bridge", "scan.type:=sensor_msgs/msg/Imu", &["place", "sensor_msgs/msg/Imu", "LaserScan"]),
+        ("ltp_bridge", "scan.compression:=zstd:23", &["scan.compression", "zstd:23", "zstd:22"]),
+        ("ltp_bridge", "scan.mode:=reliable", &["scan.peer", "reliable"]),
         ("ltp_bridge", "scan.encoder:=appearance", &["appearance", "LaserScan", "Image"]),
         ("ltp_bridge", "profil:=standard", &["profil", "not known"]),
         ("ecps_sim", "robot1.start:=[1.0, 2.0]", &["robot1.start", "2 numbers", "3"]),

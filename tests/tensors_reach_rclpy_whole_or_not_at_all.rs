@@ -1,7 +1,7 @@
 //! The LTP bridge, as an rclpy node sees it.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use ecps_testing::Ros;
+use ecps_testing::{Ros, SOON};
 
 #[test]
 fn every_sensor_type_comes_back_byte_for_byte() {
@@ -10,7 +10,7 @@ fn every_sensor_type_comes_back_byte_for_byte() {
         "ltp_bridge",
         &[
             "-p",
-            "streams:=[scan, camera, cloud, numbers]",
+            "streams:=[scan, camera, cloud, numbers, photo, imu, joints, odometry]",
             "-p",
             "camera.type:=sensor_msgs/msg/Image",
             "-p",
@@ -18,7 +18,21 @@ fn every_sensor_type_comes_back_byte_for_byte() {
             "-p",
             "cloud.type:=sensor_msgs/msg/PointCloud2",
             "-p",
+            "cloud.compression:=zstd:1+shuffle",
+            "-p",
             "numbers.type:=std_msgs/msg/Float32MultiArray",
+            "-p",
+            "numbers.compression:=auto",
+            "-p",
+            "photo.type:=sensor_msgs/msg/CompressedImage",
+            "-p",
+            "imu.type:=sensor_msgs/msg/Imu",
+            "-p",
+            "imu.compression:=lz4",
+            "-p",
+            "joints.type:=sensor_msgs/msg/JointState",
+            "-p",
+            "odometry.type:=nav_msgs/msg/Odometry",
         ],
     );
     ros.peer("streams.py", &[]);
@@ -44,4 +58,48 @@ fn damaged_messages_are_refused_and_counted() {
     output.assert_success();
     let panics: Vec<_> = output.stderr.iter().filter(|line| line.contains("panicked")).collect();
     assert!(panics.is_empty(), "{panics:?}");
+}
+
+/// A relay that loses, doubles and reorders stands between two bridges: of a reliable stream all arrives, in order.
+#[test]
+fn a_reliable_stream_crosses_a_bad_link_between_two_bridges_complete_and_in_order() {
+    let ros = Ros::new();
+    let sending = ros.node(
+        "ltp_bridge",
+        &[
+            "-r",
+            "__ns:=/a",
+            "-p",
+            "scan.topic:=/scan",
+            "-p",
+            "scan.reliability:=reliable",
+            "-p",
+            "scan.mode:=reliable",
+            "-p",
+            "scan.peer:=/b/ltp_bridge",
+            "-p",
+            "scan.max_frame_bytes:=2048",
+            "-p",
+            "scan.compression:=none",
+            "-p",
+            "scan.key_every:=20",
+        ],
+    );
+    let receiving = ros.node("ltp_bridge", &["-r", "__ns:=/b", "-p", "scan.topic:=''", "-p", "scan.link:=/relay/scan"]);
+    ros.peer("lossy_link.py", &[]);
+    for bridge in [sending, receiving] {
+        let output = bridge.interrupt();
+        output.assert_success();
+        assert!(!output.stderr.iter().any(|line| line.contains("panicked")));
+    }
+}
+
+#[test]
+fn a_type_that_was_not_compiled_in_is_refused_by_name() {
+    let ros = Ros::new();
+    let arguments = ["--ros-args", "-p", "streams:=[gps]", "-p", "gps.type:=gps_msgs/msg/GPSFix"];
+    let output = ros.program("ltp_bridge", &arguments).finish(SOON);
+    assert!(!output.status.success());
+    let named = |line: &String| line.contains("'gps_msgs/msg/GPSFix'") && line.contains("ltp_bridge");
+    assert!(output.stderr.iter().any(named), "{:?}", output.stderr);
 }

@@ -5,7 +5,8 @@ import random
 import struct
 
 from builtin_interfaces.msg import Time
-from sensor_msgs.msg import Image, LaserScan, PointCloud2, PointField
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import CompressedImage, Image, Imu, JointState, LaserScan, PointCloud2, PointField
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension
 
 
@@ -57,6 +58,30 @@ def numbers():
     for label, size, stride in [("rows", 4, 24), ("columns of it", 6, 6)]:
         message.layout.dim.append(MultiArrayDimension(label=label, size=size, stride=stride))
     return message
+
+
+def photo(stamp):
+    message = CompressedImage(format="rgb8; jpeg compressed bgr8")
+    message.data = array.array("B", random.Random(2).randbytes(5000))
+    return stamped(message, "robot1/camera", stamp)
+
+
+def imu(stamp):
+    message = Imu(orientation_covariance=[-1.0] + [0.0] * 8)
+    message.orientation.w, message.angular_velocity.z, message.linear_acceleration.z = 0.6, 0.1, 9.81
+    return stamped(message, "robot1/imu", stamp)
+
+
+def joints(stamp):
+    names = [f"joint {i}" for i in range(50)]
+    message = JointState(name=names, position=[i / 7.0 for i in range(50)], effort=[float("nan")] * 50)
+    return stamped(message, "", stamp)
+
+
+def odometry(stamp):
+    message = Odometry(child_frame_id="base")
+    message.pose.pose.position.x = 1.5
+    return stamped(message, "odom", stamp)
 
 
 def at(seconds):

@@ -108,6 +108,25 @@ impl Ros {
         node
     }
 
+    /// Starts a node in a network namespace, and waits until it is up.
+    pub fn node_in(&self, namespace: &str, name: &str, ros_arguments: &[&str]) -> Process {
+        let mut command = self.command("ip");
+        let program = binaries().join(name);
+        command.args(["netns", "exec", namespace]).arg(program).arg("--ros-args").args(ros_arguments);
+        let node = Process::start(name, command.env("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET"));
+        node.wait_for_line(&format!("{name} is up"), SOON);
+        node
+    }
+
+    /// Starts `tests/peers/<script>` in a network namespace.
+    pub fn start_peer_in(&self, namespace: &str, script: &str, arguments: &[&str]) -> Process {
+        let mut command = self.command("bash");
+        let sourced = "if [ -e setup.bash ]; then . ./setup.bash; fi; exec ip netns exec \"$1\" python3 -B \"${@:2}\"";
+        let script = format!("tests/peers/{script}");
+        command.args(["-c", sourced, "peer", namespace, &script]).args(arguments);
+        Process::start(&script, command.env("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET"))
+    }
+
     /// Starts `tests/peers/<script>` with Python, where rclpy is found as a user finds it: by sourcing `setup.bash`.
     pub fn start_peer(&self, script: &str, arguments: &[&str]) -> Process {
         let mut command = self.command("bash");

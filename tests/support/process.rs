@@ -127,6 +127,11 @@ impl Process {
         self.stderr.wait(Duration::ZERO, |_, _| true).0
     }
 
+    /// Its id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Writes a line to its standard input.
     pub fn tell(&mut self, line: &str) {
         let input = self.child.stdin.as_mut().expect("standard input is open until the end");

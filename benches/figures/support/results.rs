@@ -12,6 +12,8 @@ pub(crate) struct Section {
     what: String,
     load: String,
     rows: Vec<(String, Sample)>,
+    /// Rows with which a comparison begins anew.
+    groups: Vec<usize>,
     goals: Vec<String>,
     notes: Vec<String>,
 }
@@ -21,12 +23,17 @@ impl Section {
     /// timed, from when to when.
     pub(crate) fn begin(what: impl Into<String>) -> Section {
         let load = read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned();
-        Section { what: what.into(), load, rows: Vec::new(), goals: Vec::new(), notes: Vec::new() }
+        Section { what: what.into(), load, rows: Vec::new(), groups: Vec::new(), goals: Vec::new(), notes: Vec::new() }
     }
 
     /// A row of the table. The first is what is measured, the others its peers and parts.
     pub(crate) fn row(&mut self, name: impl Into<String>, sample: &Sample) {
         self.rows.push((name.into(), sample.clone()));
+    }
+
+    /// The next row is what is measured in those after it.
+    pub(crate) fn group(&mut self) {
+        self.groups.push(self.rows.len());
     }
 
     /// A goal from the Foundation's list: `measured` must be below `limit`.
@@ -58,10 +65,14 @@ impl Section {
         writeln!(text, "`make bench BENCH={bench}`; {}; load average {} at the start\n", machine(), self.load).unwrap();
         writeln!(text, "| way | arrived | lost | p50 ms | p99 ms | p50 of the first to this |").unwrap();
         writeln!(text, "|---|---|---|---|---|---|").unwrap();
-        let measured = self.rows.first().map_or(f64::NAN, |(_, sample)| sample.p50());
+        let mut measured = f64::NAN;
         for (index, (name, sample)) in self.rows.iter().enumerate() {
             let (p50, p99) = (sample.p50(), sample.p99());
-            let ratio = if index == 0 { "–".to_owned() } else { format!("{:.2}", measured / p50) };
+            let leads = index == 0 || self.groups.contains(&index);
+            if leads {
+                measured = p50;
+            }
+            let ratio = if leads { "–".to_owned() } else { format!("{:.2}", measured / p50) };
             writeln!(text, "| {name} | {} | {} | {p50:.3} | {p99:.3} | {ratio} |", sample.len(), sample.lost())
                 .unwrap();
         }

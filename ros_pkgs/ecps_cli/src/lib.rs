@@ -14,9 +14,12 @@
 //! | [`replay`] | actions carried out in the simulator, for `eaplog` and `ecps-conformance` |
 //! | [`delimited`] | files of messages, each after its length |
 //! | [`eaplog`] | the command of that name |
+//! | [`conformance`] | what `ecps-conformance` checks of messages, compression and transports |
+//! | [`ltp`] | `ecps ltp`: frames in files |
 //! | [`report`] | the demo's result as a page, as a picture and as a table in the terminal |
 
 pub mod bag;
+pub mod conformance;
 pub mod delimited;
 #[cfg(feature = "ros")]
 pub mod demo;
@@ -24,6 +27,7 @@ pub mod demo;
 pub mod eap;
 pub mod eaplog;
 pub mod launch;
+pub mod ltp;
 pub mod memory;
 pub mod mep_query;
 #[cfg(feature = "ros")]

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ecps_cli::{demo, eap, memory, play, supervise::guard, up};
+use ecps_cli::{demo, eap, ltp, memory, play, supervise::guard, up};
 
 #[derive(Parser)]
 #[command(name = "ecps", version, about = "ECPS for ROS 2 from the command line")]
@@ -25,6 +25,8 @@ enum Command {
     Eap(eap::Eap),
     /// Look at a memory file, ask it, export, import, verify and salvage it
     Memory(memory::MemoryCommand),
+    /// Make frames of NumPy files, restore them, look into them
+    Ltp(ltp::LtpCommand),
     /// Run a program that ends with the supervisor that started it
     #[command(hide = true)]
     ExecGuarded {
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options).map_err(|e| e.to_string()),
         Command::Eap(options) => eap::run(&options).map_err(|e| e.to_string()),
         Command::Memory(options) => memory::run(&options).map_err(|e| e.to_string()),
+        Command::Ltp(options) => ltp::run(&options).map_err(|e| e.to_string()),
         Command::ExecGuarded { command } => guard::run(&command).map_err(|e| e.to_string()),
     };
     result.unwrap_or_else(|error| {

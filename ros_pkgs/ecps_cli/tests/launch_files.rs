@@ -270,8 +270,12 @@ fn what_could_not_start_is_refused_before_anything_starts() {
 fn the_shipped_stack_is_this_plan() {
     let scratch = Scratch::new();
     let node = |package: &str, name: &str, ns: &str, profile: &str, time: &str, level: &str, file: &str| {
+        let profile_of_dds = match name {
+            "ltp_bridge" => "FASTRTPS_DEFAULT_PROFILES_FILE=share/ecps/config/fastdds_shared_memory.xml ",
+            _ => "",
+        };
         format!(
-            "{}{name}: lib/{package}/{name} --ros-args --log-level {level} -r __node:={name} -r __ns:={ns} \
+            "{}{name}: {profile_of_dds}lib/{package}/{name} --ros-args --log-level {level} -r __node:={name} -r __ns:={ns} \
              --params-file {file} -p profile:={profile} -p use_sim_time:={time}",
             ns.trim_start_matches('/').to_owned() + if ns == "/" { "" } else { "/" },
         )
@@ -320,11 +324,13 @@ fn the_shipped_stack_is_this_plan() {
                   --params-file share/ecps/config/eap_replay.yaml -p journal:=/j -p rate:=2.0 -p use_sim_time:=false";
     let arguments = ["namespace:=r3", "journal:=/j", "rate:=2.0"];
     assert_eq!(plan("eap_replay.launch.xml", &arguments), [replay]);
+    let slow = plan("ltp_bridge.launch.xml", &["fast_lane:=false"]);
+    assert!(slow[0].starts_with("ltp_bridge: lib/"), "{slow:?}");
     assert_eq!(plan("sim.launch.xml", &[]), [sim("ecps_sim")]);
     let error = scratch.plan(&shipped("demo.launch.xml"), &["use_sim_time:=false"]).unwrap_err();
     assert_eq!(
         error,
-        "there is no argument `use_sim_time`; those of this launch file are log_level, namespace, params_file, profile"
+        "there is no argument `use_sim_time`; those of this launch file are fast_lane, log_level, namespace, params_file, profile"
     );
 }
 
@@ -345,6 +351,9 @@ fn every_argument_of_the_shipped_files_is_described() {
         let arguments = declared_arguments(&shipped(file), &scratch.world).unwrap();
         arguments.into_iter().map(|argument| argument.name).collect::<Vec<_>>()
     };
-    assert_eq!(names("ecps.launch.xml"), ["namespace", "profile", "use_sim_time", "params_file", "log_level"]);
-    assert_eq!(names("demo.launch.xml"), ["namespace", "profile", "params_file", "log_level"]);
+    assert_eq!(
+        names("ecps.launch.xml"),
+        ["namespace", "profile", "use_sim_time", "params_file", "log_level", "fast_lane"]
+    );
+    assert_eq!(names("demo.launch.xml"), ["namespace", "profile", "params_file", "log_level", "fast_lane"]);
 }

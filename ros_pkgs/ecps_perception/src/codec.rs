@@ -1,7 +1,7 @@
-//! Tensor to LTP frame and back: zstd, a CRC-32 over what is compressed, and no size believed before it is checked.
+//! Tensor to LTP frame and back: compression, a CRC-32 over what is compressed, and no size believed before it is checked.
 //!
-//! The wire has no brain floats: bf16 travels as u16 with the attribute [`BF16_ATTRIBUTE`]. The tensor's name travels in
-//! `header.metadata` under [`NAME_KEY`].
+//! The wire has no brain floats: bf16 travels as u16 with the attribute [`BF16_ATTRIBUTE`]. In `header.metadata` travel the
+//! tensor's name, under [`NAME_KEY`], and how it was compressed, under [`COMPRESSION_KEY`].
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,9 @@ use ecps_core::wire::proto::{Ltp, LtpFrameHeader};
 use ecps_core::wire::{self, LTP_HEADER_VERSION, LTP_SPEC, WireError};
 use thiserror::Error;
 
+use crate::compression::{
+    self, COMPRESSION_KEY, Compression, PackError, Packer, Shuffle, UnknownCompression, UnpackError, WIDEST_SHUFFLE,
+};
 use crate::tensor::{self, DType, Tensor, TensorError};
 
 /// `message_type` of a frame, and of a chunk that is neither first nor last.
@@ -30,39 +33,9 @@ pub const BF16_ATTRIBUTE: &str = "ecps.dtype";
 /// Name of a tensor whose sender gave it none.
 const NAMELESS: &str = "tensor";
 
-/// Most bytes that one compressed byte can become: zstd's smallest block, 3 bytes of header and one of content, repeats
-/// that byte for 128 KiB.
-const ZSTD_MAX_RATIO: usize = 32 * 1024;
-
-/// How hard zstd tries: 1 (fast) to 22 (small); 3 unless said otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Level(u8);
-
-impl Default for Level {
-    fn default() -> Level {
-        Level(3)
-    }
-}
-
-impl Level {
-    /// Refuses what is not 1 to 22.
-    ///
-    /// # Errors
-    /// [`EncodeError::Level`].
-    pub fn new(level: i64) -> Result<Level, EncodeError> {
-        match u8::try_from(level) {
-            Ok(value @ 1..=22) => Ok(Level(value)),
-            _ => Err(EncodeError::Level(level)),
-        }
-    }
-}
-
 /// Why a tensor could not be encoded.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum EncodeError {
-    /// A compression level outside zstd's.
-    #[error("the compression level is {0}, outside 1 to 22")]
-    Level(i64),
     /// A stamp before 1970, which the wire cannot carry.
     #[error("the tensor's stamp is {0} ns, and the wire carries none before 0")]
     StampBeforeEpoch(i64),
@@ -71,9 +44,9 @@ pub enum EncodeError {
         "the attribute '{BF16_ATTRIBUTE}' is reserved for brain floats, or there is no room for it beside 64 others"
     )]
     ReservedAttribute,
-    /// zstd failed.
-    #[error("zstd could not compress the tensor: {0}")]
-    Zstd(String),
+    /// The compressor failed, or its shuffle does not fit the tensor.
+    #[error(transparent)]
+    Pack(#[from] PackError),
 }
 
 /// Why a frame was refused.
@@ -110,9 +83,9 @@ pub enum DecodeError {
         /// Announced.
         announced: u32,
     },
-    /// Compression level outside zstd's.
-    #[error("the compression level is {0}, outside 1 to 22")]
-    Level(u32),
+    /// A compression that there is not, or a level outside zstd's.
+    #[error(transparent)]
+    Compression(#[from] UnknownCompression),
     /// Shape, type, name or attributes are not a tensor's.
     #[error(transparent)]
     Tensor(#[from] TensorError),
@@ -129,33 +102,28 @@ pub enum DecodeError {
         /// What shape and type need.
         expected: usize,
     },
-    /// More than zstd can possibly make of so few bytes.
-    #[error("{compressed} compressed bytes cannot become the {announced} bytes announced")]
-    ImpossibleRatio {
-        /// Bytes there are.
-        compressed: usize,
-        /// Bytes announced.
-        announced: usize,
-    },
     /// A stamp past what ROS time holds.
     #[error("the stamp is {0} ns, later than ROS time can hold")]
     Stamp(u64),
-    /// Not zstd, cut short, or more than the frame announced (a bomb).
-    #[error("zstd refused the payload, which must become {expected} bytes: {reason}")]
-    Zstd {
-        /// Bytes needed.
-        expected: usize,
-        /// What zstd said.
-        reason: String,
-    },
-    /// Less than the frame announced.
-    #[error("the payload became {found} bytes, and {expected} were announced")]
-    DecompressedLength {
-        /// Bytes it became.
-        found: usize,
-        /// Bytes announced.
-        expected: usize,
-    },
+    /// Not what the compressor makes, cut short, or of another size than announced.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+}
+
+impl DecodeError {
+    /// The kind of reason, for counting.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            DecodeError::Wire(_) | DecodeError::HeaderVersion(_) => "version",
+            DecodeError::NoHeader => "header",
+            DecodeError::MessageType(_) => "message_type",
+            DecodeError::PayloadLength { .. } | DecodeError::OriginalSize { .. } => "size",
+            DecodeError::ChecksumLength(_) | DecodeError::Checksum { .. } => "checksum",
+            DecodeError::Compression(_) | DecodeError::Unpack(_) => "compression",
+            DecodeError::Tensor(_) | DecodeError::NotOnTheWire(_) => "tensor",
+            DecodeError::Stamp(_) => "stamp",
+        }
+    }
 }
 
 impl From<CheckError> for DecodeError {
@@ -164,11 +132,32 @@ impl From<CheckError> for DecodeError {
     }
 }
 
-/// Compresses a tensor into one frame, as yet of any size; [`crate::chunks::split`] cuts what is too large.
+/// Compresses a tensor into one frame, as yet of any size; [`crate::chunks::Parcel`] cuts what is too large.
 ///
 /// # Errors
 /// A stamp before 1970; brain floats whose attributes leave no room for the marker.
-pub fn encode(tensor: &Tensor, level: Level, sequence: u32) -> Result<Ltp, EncodeError> {
+pub fn encode(tensor: &Tensor, compression: Compression, sequence: u32) -> Result<Ltp, EncodeError> {
+    let mut frame = encode_unsealed(tensor.clone(), compression, sequence, &mut Packer::default())?;
+    seal(&mut frame);
+    Ok(frame)
+}
+
+/// The bytes by which [`Shuffle::Element`] shuffles: of an element, or, where those are single bytes, of the last
+/// dimension, which is a point in a cloud and a pixel in an image.
+pub(crate) fn element_width(tensor: &Tensor) -> usize {
+    match (tensor.dtype().bytes(), tensor.shape()) {
+        (1, [_, .., last]) if (2..=u32::from(WIDEST_SHUFFLE)).contains(last) => *last as usize,
+        (bytes, _) => bytes,
+    }
+}
+
+/// A frame without its checksum, from a tensor that is given up, so that one without compression costs no copy.
+pub(crate) fn encode_unsealed(
+    tensor: Tensor,
+    compression: Compression,
+    sequence: u32,
+    packer: &mut Packer,
+) -> Result<Ltp, EncodeError> {
     let timestamp_ns = u64::try_from(tensor.stamp().0).map_err(|_| EncodeError::StampBeforeEpoch(tensor.stamp().0))?;
     let mut attributes = tensor.attributes().clone();
     let reserved = attributes.contains_key(BF16_ATTRIBUTE);
@@ -180,8 +169,20 @@ pub fn encode(tensor: &Tensor, level: Level, sequence: u32) -> Result<Ltp, Encod
     if tensor.dtype() != wire_dtype {
         attributes.insert(BF16_ATTRIBUTE.to_owned(), tensor.dtype().name().to_owned());
     }
-    let payload =
-        zstd::bulk::compress(tensor.data(), i32::from(level.0)).map_err(|e| EncodeError::Zstd(e.to_string()))?;
+    let shuffle = match (compression.shuffle, u8::try_from(element_width(&tensor))) {
+        (Shuffle::Element, Ok(width @ 2..=WIDEST_SHUFFLE)) => Shuffle::Width(width),
+        (Shuffle::Element, _) => Shuffle::No,
+        (shuffle, _) => shuffle,
+    };
+    let compression = Compression { shuffle, ..compression };
+    let mut metadata = BTreeMap::from([(NAME_KEY.to_owned(), tensor.name().to_owned())]);
+    metadata.extend(compression.wire_name().map(|name| (COMPRESSION_KEY.to_owned(), name)));
+    let (shape, frame_id) = (tensor.shape().to_vec(), tensor.frame_id().to_owned());
+    let original_size = tensor.data().len() as u64;
+    let payload = match compression {
+        Compression::NONE => tensor.into_data(),
+        compression => packer.pack(tensor.data(), compression)?,
+    };
     let header = LtpFrameHeader {
         version: LTP_HEADER_VERSION,
         message_type: TYPE_DATA,
@@ -189,21 +190,29 @@ pub fn encode(tensor: &Tensor, level: Level, sequence: u32) -> Result<Ltp, Encod
         sequence_number: sequence,
         total_chunks: 0,
         chunk_index: 0,
-        checksum: crc32fast::hash(&payload).to_be_bytes().to_vec(),
-        metadata: BTreeMap::from([(NAME_KEY.to_owned(), tensor.name().to_owned())]),
+        checksum: Vec::new(),
+        metadata,
     };
     Ok(Ltp {
         spec: LTP_SPEC.to_owned(),
         header: Some(header),
         tensor_zstd: payload,
-        shape: tensor.shape().to_vec(),
+        shape,
         dtype: wire_dtype.name().to_owned(),
-        frame_id: tensor.frame_id().to_owned(),
+        frame_id,
         timestamp_ns,
-        compression_level: u32::from(level.0),
-        original_size: tensor.data().len() as u64,
+        compression_level: compression.wire_level(),
+        original_size,
         attributes,
     })
+}
+
+/// Writes the checksum.
+pub(crate) fn seal(frame: &mut Ltp) {
+    let checksum = crc32fast::hash(&frame.tensor_zstd).to_be_bytes().to_vec();
+    if let Some(header) = &mut frame.header {
+        header.checksum = checksum;
+    }
 }
 
 /// Checks a frame and restores its tensor. The checksum is verified before anything is decompressed, and no more is
@@ -212,14 +221,20 @@ pub fn encode(tensor: &Tensor, level: Level, sequence: u32) -> Result<Ltp, Encod
 /// # Errors
 /// [`DecodeError`], a variant per cause.
 pub fn decode(frame: Ltp) -> Result<Tensor, DecodeError> {
-    wire::check_spec(&frame.spec, LTP_SPEC)?;
     let header = frame.header.as_ref().ok_or(DecodeError::NoHeader)?;
+    wire::check_spec(&frame.spec, LTP_SPEC)?;
     check_header(header, &frame.tensor_zstd)?;
+    restore(frame)
+}
+
+/// Restores the tensor of a frame whose payload agrees with its checksum.
+pub(crate) fn restore(frame: Ltp) -> Result<Tensor, DecodeError> {
+    let header = frame.header.as_ref().ok_or(DecodeError::NoHeader)?;
     if header.message_type != TYPE_DATA {
         return Err(DecodeError::MessageType(header.message_type));
     }
-    let facts = Facts::check(&frame, frame.tensor_zstd.len())?;
-    let data = decompress(&frame.tensor_zstd, facts.size)?;
+    let facts = Facts::check(&frame, &header.metadata, frame.tensor_zstd.len())?;
+    let data = compression::unpack(frame.tensor_zstd, facts.compression, facts.size)?;
     let name = header.metadata.get(NAME_KEY).map_or(NAMELESS, String::as_str);
     let mut attributes = frame.attributes;
     attributes.remove(BF16_ATTRIBUTE);
@@ -244,11 +259,16 @@ pub(crate) fn check_header(header: &LtpFrameHeader, payload: &[u8]) -> Result<()
     if header.payload_length as usize != payload.len() {
         return Err(DecodeError::PayloadLength { found: payload.len(), announced: header.payload_length });
     }
-    let announced = <[u8; 4]>::try_from(header.checksum.as_slice())
-        .map(u32::from_be_bytes)
-        .map_err(|_| DecodeError::ChecksumLength(header.checksum.len()))?;
     let found = crc32fast::hash(payload);
+    let announced = announced_crc(header)?;
     if found != announced { Err(DecodeError::Checksum { found, announced }) } else { Ok(()) }
+}
+
+/// The checksum that a header announces.
+pub(crate) fn announced_crc(header: &LtpFrameHeader) -> Result<u32, DecodeError> {
+    <[u8; 4]>::try_from(header.checksum.as_slice())
+        .map(u32::from_be_bytes)
+        .map_err(|_| DecodeError::ChecksumLength(header.checksum.len()))
 }
 
 /// What a frame says of its tensor, once it is checked.
@@ -256,38 +276,30 @@ pub(crate) struct Facts {
     dtype: DType,
     stamp: Stamp,
     size: usize,
+    compression: Compression,
 }
 
 impl Facts {
     /// Checks everything but the payload itself, of which `compressed` bytes are or will be there.
-    pub(crate) fn check(frame: &Ltp, compressed: usize) -> Result<Facts, DecodeError> {
+    pub(crate) fn check(
+        frame: &Ltp,
+        metadata: &BTreeMap<String, String>,
+        compressed: usize,
+    ) -> Result<Facts, DecodeError> {
         let dtype = match (DType::from_name(&frame.dtype)?, frame.attributes.get(BF16_ATTRIBUTE).map(String::as_str)) {
             (DType::U16, Some("bf16")) => DType::Bf16,
             (DType::Bf16, _) | (_, Some(_)) => return Err(DecodeError::NotOnTheWire(frame.dtype.clone())),
             (dtype, None) => dtype,
         };
-        if !(1..=22).contains(&frame.compression_level) {
-            return Err(DecodeError::Level(frame.compression_level));
-        }
+        let name = metadata.get(COMPRESSION_KEY).map(String::as_str);
+        let compression = Compression::from_wire(frame.compression_level, name)?;
         let size = tensor::byte_size(dtype, &frame.shape)?;
         if frame.original_size != size as u64 {
             return Err(DecodeError::OriginalSize { announced: frame.original_size, expected: size });
         }
-        if size > compressed.saturating_mul(ZSTD_MAX_RATIO) {
-            return Err(DecodeError::ImpossibleRatio { compressed, announced: size });
-        }
+        compression::plausible(compression, compressed, size)?;
         tensor::check_map("attributes", &frame.attributes)?;
         let stamp = i64::try_from(frame.timestamp_ns).map(Stamp).map_err(|_| DecodeError::Stamp(frame.timestamp_ns))?;
-        Ok(Facts { dtype, stamp, size })
+        Ok(Facts { dtype, stamp, size, compression })
     }
-}
-
-/// Decompresses into exactly `size` bytes; a payload that would become more is refused by zstd at that limit.
-fn decompress(payload: &[u8], size: usize) -> Result<Vec<u8>, DecodeError> {
-    let data = zstd::bulk::decompress(payload, size)
-        .map_err(|e| DecodeError::Zstd { expected: size, reason: e.to_string() })?;
-    if data.len() != size {
-        return Err(DecodeError::DecompressedLength { found: data.len(), expected: size });
-    }
-    Ok(data)
 }

@@ -1,11 +1,15 @@
 //! The LTP bridge as a ROS node: parameters and wiring.
 //!
-//! Each stream of the `streams` parameter has two ends. The sending end takes sensor messages from `<stream>.topic` and
-//! publishes `~/<stream>/frames` and `~/<stream>/chunks`. The receiving end listens to the link named by
-//! `<stream>.link` (its own by default), and publishes what arrived whole and verified as `~/<stream>/tensor`, as the
-//! original type on `~/<stream>/original`, and, where an encoder is set, as a memory to `observe_topic`.
+//! Each stream of the `streams` parameter has two ends. The sending end takes messages from `<stream>.topic` and publishes
+//! `~/<stream>/frames` and `~/<stream>/chunks`. The receiving end listens to the link named by `<stream>.link` (its own by
+//! default), answers on its `acks`, and publishes what arrived whole and verified as `~/<stream>/tensor`, as the original
+//! type on `~/<stream>/original`, and, where an encoder is set, as a memory to `observe_topic`.
+//!
+//! All of this moves messages as they lie in DDS; see [`crate::cdr`].
 
 mod convert;
+mod endpoint;
+mod link;
 mod receiving;
 mod sending;
 mod statistics;
@@ -15,36 +19,34 @@ use std::time::Duration;
 
 use ecps_core::budget::{MessageKind, Profile};
 use ecps_core::bus::{Overflow, TelemetryLane};
-use ecps_core::clock::RosClock;
-use ecps_ros::r2r::ecps_msgs::msg::{LtpAck, LtpChunk, LtpFrame, LtpStats, MemoryRecord, Tensor};
+use ecps_core::limits;
+use ecps_ros::r2r::ecps_msgs::msg::{LtpStats, MemoryRecord};
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
-use ecps_ros::r2r::{sensor_msgs, std_msgs};
 use ecps_ros::{
-    BudgetEvents, Managed, Message, Node, NodeClock, ParameterError, Parameters, Publisher, Queue, Spec, StartError,
-    qos,
+    BudgetEvents, Managed, Node, NodeClock, ParameterError, Parameters, Publisher, Report, Spec, StartError, qos,
 };
 
 pub use self::convert::SensorRos;
+pub use self::endpoint::{Received, TensorPublisher, subscribe_tensors};
 
 use crate::chunks::MaxFrame;
-use crate::codec::Level;
-use crate::node::receiving::{Arrived, Encoder, Outputs, Receiver};
-use crate::node::sending::{Sender, Sending};
+use crate::compression::{Choice, Compression};
+use crate::inbox::Inbox;
+use crate::link::Mode;
+use crate::node::link::{AckPublisher, Arrived, PacketPublisher};
+use crate::node::receiving::{Encoder, Outputs, Receiver};
+use crate::node::sending::{Inlet, Sender, Sending};
 use crate::node::statistics::Statistics;
+use crate::outbox::{Outbox, Settings};
 use crate::poses::Poses;
-use crate::reassembly::{Bounds, Reassembler, Source};
+use crate::reassembly::{Bounds, Pool};
+use crate::sensor::Conversion;
+use ecps_core::clock::RosClock;
 
-/// Messages waiting for the thread that works on them; older ones make way and are counted.
-const QUEUE: usize = 64;
-/// Sensor messages waiting to be sent.
-const WAITING: usize = 16;
-
-const TYPES: [&str; 4] = [
-    "sensor_msgs/msg/LaserScan",
-    "sensor_msgs/msg/Image",
-    "sensor_msgs/msg/PointCloud2",
-    "std_msgs/msg/Float32MultiArray",
-];
+/// Packets waiting for the thread that works on them; older ones make way and are counted.
+const ARRIVALS: usize = 256;
+/// Messages of the source that wait in DDS.
+const SOURCE: usize = 64;
 
 fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
     parameters.declare(Spec::strings(
@@ -74,7 +76,11 @@ fn declare_stream(parameters: &mut Parameters, name: &str) -> Result<(), Paramet
             name,
             "Topic that the sending end takes messages from; empty: this end only receives.",
         ),
-        Spec::string(key("type"), "sensor_msgs/msg/LaserScan", "Type of the messages.").choices(&TYPES),
+        Spec::string(
+            key("type"),
+            "sensor_msgs/msg/LaserScan",
+            "Type of the messages, of any package that was compiled in; those without a tensor of their own travel as bytes.",
+        ),
         Spec::string(
             key("reliability"),
             "best_effort",
@@ -86,10 +92,34 @@ fn declare_stream(parameters: &mut Parameters, name: &str) -> Result<(), Paramet
             "",
             "Name below which the other bridge publishes frames and chunks; empty: this bridge's own.",
         ),
-        Spec::integer(key("compression_level"), 3, "zstd level.").range(1.0, 22.0),
+        Spec::string(
+            key("compression"),
+            "zstd:3",
+            "none, zstd:1 to zstd:22, lz4, either of the two with +shuffle, or auto: what measures best for link_rate. Compressed images are passed through.",
+        ),
         Spec::integer(key("max_frame_bytes"), 65536, "Largest message on the link; larger tensors travel as chunks.")
             .unit("bytes")
             .range(2048.0, 1_048_576.0),
+        Spec::string(
+            key("mode"),
+            "best_effort",
+            "best_effort: the newest tensor wins. reliable: all arrive at the peer and in order, or are given up after the timeout.",
+        )
+        .choices(&["best_effort", "reliable"]),
+        Spec::string(
+            key("peer"),
+            "",
+            "Full name of the bridge that is to receive, as in /base/ltp_bridge; empty: all who listen, which only best_effort can.",
+        ),
+        Spec::double(key("link_rate"), 0.0, "What the link takes, by which packets are spread out; 0: as many as come.")
+            .unit("bytes/s")
+            .range(0.0, 1e12),
+        Spec::integer(
+            key("key_every"),
+            1,
+            "One tensor in so many goes whole, those between as their difference to it: for what changes slowly. 1: all whole.",
+        )
+        .range(1.0, 10_000.0),
         Spec::string(
             key("encoder"),
             if name == "scan" { "place" } else { "none" },
@@ -118,6 +148,7 @@ pub struct Bridge {
 struct Stream {
     statistics: Arc<Mutex<Statistics>>,
     arrivals: TelemetryLane<Arrived>,
+    inlet: Option<Inlet>,
     /// Kept for their threads.
     _sending: Option<Sending>,
     _receiver: Receiver,
@@ -150,98 +181,134 @@ fn configure(node: &mut Node<Bridge>) -> Result<Bridge, StartError> {
     }
 
     let mut streams = Vec::new();
+    let pool = Pool::new(Bounds::default().total_bytes);
     for (index, name) in names.iter().enumerate() {
-        let statistics = Arc::new(Mutex::new(Statistics::new(name, budgets.meter(node, MessageKind::Ltp))));
-        let context =
-            Context { index, name, statistics, observations: observations.clone(), poses: Arc::clone(&poses), profile };
-        let parameters = node.parameters();
-        let stream = match parameters.string(&format!("{name}.type"))?.as_str() {
-            "sensor_msgs/msg/LaserScan" => start_stream::<sensor_msgs::msg::LaserScan>(node, context),
-            "sensor_msgs/msg/Image" => start_stream::<sensor_msgs::msg::Image>(node, context),
-            "sensor_msgs/msg/PointCloud2" => start_stream::<sensor_msgs::msg::PointCloud2>(node, context),
-            _ => start_stream::<std_msgs::msg::Float32MultiArray>(node, context),
-        }?;
-        streams.push(stream);
+        let (observations, poses, pool) = (observations.clone(), Arc::clone(&poses), pool.clone());
+        let context = Context { index, name, budgets: &budgets, observations, poses, profile, pool };
+        streams.push(start_stream(node, context)?);
     }
-    node.steady_timer(Duration::from_millis(100), |bridge: &mut Bridge| {
-        // Wakes the receiving threads, so that partial tensors are given up in time.
-        bridge.streams.iter().for_each(|stream| stream.arrivals.offer(Arrived::Tick));
-    });
     node.steady_timer(Duration::from_secs(1), |bridge: &mut Bridge| {
-        let message = |stream: &Stream| {
-            let statistics = stream.statistics.lock().unwrap_or_else(PoisonError::into_inner);
-            statistics.message(stream.arrivals.counters().dropped)
-        };
+        let message = |stream: &Stream| stream.statistics().message(stream.arrivals.counters().dropped);
         let streams = bridge.streams.iter().map(message).collect();
         bridge.stats.publish(&LtpStats { stamp: ecps_ros::time(bridge.clock.now()), streams });
     });
+    node.diagnose("streams", |bridge: &Bridge, report: &mut Report| {
+        bridge.streams.iter().for_each(|stream| stream.statistics().report(report));
+    });
     Ok(Bridge { streams, poses, stats: node.publisher("~/stats", qos::default())?, clock: node.clock() })
+}
+
+impl Stream {
+    fn statistics(&self) -> std::sync::MutexGuard<'_, Statistics> {
+        self.statistics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Context<'a> {
     index: usize,
     name: &'a str,
-    statistics: Arc<Mutex<Statistics>>,
+    budgets: &'a BudgetEvents,
     observations: Publisher<MemoryRecord>,
     poses: Arc<Mutex<Poses>>,
     profile: Profile,
+    pool: Pool,
 }
 
-fn start_stream<M: SensorRos + Message>(node: &mut Node<Bridge>, context: Context<'_>) -> Result<Stream, StartError> {
-    let Context { index, name, statistics, observations, poses, profile } = context;
+/// What the parameters say of how a stream is sent.
+fn settings(node: &Node<Bridge>, name: &str, profile: Profile, is_compressed: bool) -> Result<Settings, StartError> {
     let key = |field: &str| format!("{name}.{field}");
     let parameters = node.parameters();
-    let topic = parameters.string(&key("topic"))?;
-    let reliability = parameters.string(&key("reliability"))?;
-    let link = parameters.string(&key("link"))?;
-    let level = Level::new(parameters.integer(&key("compression_level"))?).map_err(StartError::layer)?;
     let max = parameters.integer(&key("max_frame_bytes"))?;
-    let largest = profile.max_message_bytes().min(ecps_core::limits::LTP_FRAME_BYTES);
+    let largest = profile.max_message_bytes().min(limits::LTP_FRAME_BYTES);
     if max > largest as i64 {
         return Err(StartError::layer(format!(
             "parameter '{name}.max_frame_bytes' is {max}, more than the {largest} bytes of profile {profile}"
         )));
     }
-    let max = MaxFrame::new(max).map_err(StartError::layer)?;
-    let encoder = Encoder::parse(&parameters.string(&key("encoder"))?, M::TYPE).map_err(StartError::layer)?;
-    let remember_distance = parameters.double(&key("remember_distance"))?;
+    let compression = parameters.string(&key("compression"))?;
+    let compression: Choice =
+        compression.parse().map_err(|error| StartError::layer(format!("parameter '{name}.compression': {error}")))?;
+    let budget = MessageKind::Ltp.budget(profile);
+    let peer = parameters.string(&key("peer"))?;
+    let mode = match parameters.string(&key("mode"))?.as_str() {
+        "reliable" if peer.is_empty() => {
+            return Err(StartError::layer(format!(
+                "parameter '{name}.peer' is empty, and a reliable stream needs the name of who is to receive it"
+            )));
+        }
+        "reliable" => Mode::Reliable,
+        _ => Mode::BestEffort { retries: budget.retries },
+    };
+    let (rate, key_every) = (parameters.double(&key("link_rate"))?, parameters.integer(&key("key_every"))?);
+    Ok(Settings {
+        sender: endpoint::sender_mark(node.fully_qualified_name()),
+        peer,
+        mode,
+        compression: if is_compressed { Choice::Fixed(Compression::NONE) } else { compression },
+        max: MaxFrame::new(max).map_err(StartError::layer)?,
+        bytes_per_second: (rate > 0.0).then_some(rate),
+        key_every: u32::try_from(key_every).ok().filter(|every| *every > 1),
+        timeout: budget.timeout,
+        ..Settings::default()
+    })
+}
 
-    let sending = if !topic.is_empty() {
+fn start_stream(node: &mut Node<Bridge>, context: Context<'_>) -> Result<Stream, StartError> {
+    let Context { index, name, budgets, observations, poses, profile, pool } = context;
+    let key = |field: &str| format!("{name}.{field}");
+    let parameters = node.parameters();
+    let conversion = Conversion::of(&parameters.string(&key("type"))?);
+    let type_name = conversion.type_name().to_owned();
+    let (topic, link) = (parameters.string(&key("topic"))?, parameters.string(&key("link"))?);
+    let reliability = parameters.string(&key("reliability"))?;
+    let encoder = Encoder::parse(&parameters.string(&key("encoder"))?, &type_name).map_err(StartError::layer)?;
+    let remember_distance = parameters.double(&key("remember_distance"))?;
+    let settings = settings(node, name, profile, conversion.is_compressed())?;
+    let meter = budgets.meter(node, MessageKind::Ltp);
+    let statistics = Arc::new(Mutex::new(Statistics::new(name, &type_name, settings.mode, meter)));
+    let own = format!("~/{name}");
+
+    let sending = if topic.is_empty() {
+        None
+    } else {
         let sender = Sender {
             name: name.to_owned(),
-            level,
-            max,
-            frames: node.publisher::<LtpFrame>(&format!("~/{name}/frames"), qos::reliable(QUEUE))?,
-            chunks: node.publisher::<LtpChunk>(&format!("~/{name}/chunks"), qos::reliable(1024))?,
+            conversion: conversion.clone(),
+            outbox: Outbox::new(settings),
+            packets: PacketPublisher::new(node, &own)?,
             statistics: Arc::clone(&statistics),
+            clock: node.clock(),
         };
+        let sending = sender.start()?;
         let qos = match reliability.as_str() {
-            "reliable" => qos::reliable(QUEUE),
-            _ => qos::any_sensor(QUEUE),
+            "reliable" => qos::reliable(SOURCE),
+            _ => qos::any_sensor(SOURCE),
         };
-        // A fresher reading is worth more than an old one.
-        Some(sender.start::<M>(node.subscription(&topic, qos).queue(Queue::DropOldest(WAITING))?)?)
-    } else {
-        None
+        let inlet = sending.inlet.clone();
+        node.subscribe_cdr(&topic, &type_name, qos, move |_, cdr| inlet.message(cdr))?;
+        link::hear_acks(node, &own, move |bridge: &mut Bridge, cdr| {
+            if let Some(inlet) = bridge.streams.get(index).and_then(|stream| stream.inlet.as_ref()) {
+                inlet.ack(cdr);
+            }
+        })?;
+        Some(sending)
     };
 
     let own_link = link.is_empty();
-    let link = if own_link { format!("~/{name}") } else { link };
-    let source = Source { sender: link.clone(), stream: name.to_owned() };
-    let outputs = Outputs::<M> {
-        tensor: node.publisher::<Tensor>(&format!("~/{name}/tensor"), qos::reliable(QUEUE))?,
-        original: node.publisher::<M>(&format!("~/{name}/original"), qos::reliable(QUEUE))?,
-        acks: node.publisher::<LtpAck>(&format!("~/{name}/acks"), qos::default())?,
+    let link = if own_link { own.clone() } else { link };
+    let outputs = Outputs {
+        tensor: node.cdr_publisher(&format!("{own}/tensor"), "ecps_msgs/msg/Tensor", qos::reliable(SOURCE))?,
+        original: node.cdr_publisher(&format!("{own}/original"), &type_name, qos::reliable(SOURCE))?,
+        acks: AckPublisher::new(node, &link)?,
         observations,
     };
-    let arrivals = TelemetryLane::new(1024, Overflow::DropOldest);
+    let bounds = Bounds { timeout: MessageKind::Ltp.budget(profile).timeout, ..Bounds::default() };
+    let arrivals = TelemetryLane::new(ARRIVALS, Overflow::DropOldest);
     let receiver = Receiver::start(
         receiving::Work {
-            source,
-            reassembler: Reassembler::new(Bounds {
-                timeout: MessageKind::Ltp.budget(profile).timeout,
-                ..Bounds::default()
-            }),
+            inbox: Inbox::new(name, node.fully_qualified_name(), bounds, pool),
+            link: link.clone(),
+            conversion,
             outputs,
             encoder,
             remember_distance,
@@ -252,24 +319,14 @@ fn start_stream<M: SensorRos + Message>(node: &mut Node<Bridge>, context: Contex
             topic,
             own_link,
             clock: node.clock(),
+            memory: Vec::new(),
         },
         arrivals.clone(),
     )?;
-    node.subscribe(&format!("{link}/frames"), qos::reliable(QUEUE), move |bridge: &mut Bridge, frame: LtpFrame| {
-        bridge.arrived(index, Arrived::Frame(Box::new(frame)));
-    })?;
-    node.subscribe(&format!("{link}/chunks"), qos::reliable(1024), move |bridge: &mut Bridge, chunk: LtpChunk| {
-        bridge.arrived(index, Arrived::Chunk(Box::new(chunk)));
-    })?;
+    let arrived = arrivals.clone();
+    link::hear_packets(node, &link, move |_: &mut Bridge, packet| arrived.offer(packet))?;
     let waiting = arrivals.clone();
     node.note_queue(&format!("{link}/frames"), move || waiting.depth());
-    Ok(Stream { statistics, arrivals, _sending: sending, _receiver: receiver })
-}
-
-impl Bridge {
-    fn arrived(&self, stream: usize, arrived: Arrived) {
-        if let Some(stream) = self.streams.get(stream) {
-            stream.arrivals.offer(arrived);
-        }
-    }
+    let inlet = sending.as_ref().map(|sending| sending.inlet.clone());
+    Ok(Stream { statistics, arrivals, inlet, _sending: sending, _receiver: receiver })
 }

@@ -313,6 +313,17 @@ impl Tensor {
         &self.attributes
     }
 
+    /// Bytes it takes in memory, roughly.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let attributes: usize = self.attributes.iter().map(|(key, value)| key.len() + value.len() + 96).sum();
+        self.data.capacity() + attributes + 512
+    }
+
+    /// Its bytes, each exclusive-or'ed with that of `other` at the same place.
+    pub(crate) fn xor(&mut self, other: &[u8]) {
+        self.data.iter_mut().zip(other).for_each(|(byte, other)| *byte ^= other);
+    }
+
     /// Gives up the elements without a copy.
     pub fn into_data(self) -> Vec<u8> {
         self.data

@@ -8,7 +8,8 @@ use ecps_core::limits;
 use ecps_core::wire::proto::{Ltp, LtpChunk, LtpFrameHeader};
 use ecps_core::wire::{self, WireError};
 use ecps_perception::chunks::{MaxFrame, Outgoing, split};
-use ecps_perception::codec::{DecodeError, Level, decode, decode_bytes, encode};
+use ecps_perception::codec::{DecodeError, decode, decode_bytes, encode};
+use ecps_perception::compression::{Compression, UnpackError};
 use ecps_perception::reassembly::{Bounds, ChunkRefusal, Event, Reassembler, Refusal, Source};
 use ecps_perception::tensor::{DType, Tensor, TensorError};
 use prost::Message;
@@ -22,7 +23,7 @@ fn tensor(length: u32) -> Tensor {
 }
 
 fn frame() -> Ltp {
-    encode(&tensor(100), Level::default(), 1).unwrap()
+    encode(&tensor(100), Compression::default(), 1).unwrap()
 }
 
 fn with_payload(payload: Vec<u8>, shape: Vec<u32>, original_size: u64) -> Ltp {
@@ -71,7 +72,7 @@ fn thousands_of_mutated_frames_never_panic_and_never_change_the_data_unnoticed()
 fn thousands_of_mutated_chunks_never_panic_and_never_change_the_data_unnoticed() {
     let mut rng = Pcg64Mcg::seed_from_u64(13);
     let original = tensor(6000);
-    let frame = encode(&original, Level::default(), 1).unwrap();
+    let frame = encode(&original, Compression::default(), 1).unwrap();
     let Outgoing::Chunks(chunks) = split(frame, MaxFrame::new(2048).unwrap()).unwrap() else { panic!("not cut") };
     let source = Source { sender: "a".into(), stream: "s".into() };
     let (mut whole, mut refused) = (0, 0);
@@ -125,7 +126,7 @@ fn a_small_frame_that_claims_half_a_gigabyte_is_refused() {
     let error = decode(with_payload(payload, vec![512 << 20], 512 << 20)).unwrap_err();
     assert!(matches!(error, DecodeError::Tensor(TensorError::TooLarge { .. })));
     let error = decode(with_payload(vec![0; 100], vec![200 << 20], 200 << 20)).unwrap_err();
-    assert_eq!(error, DecodeError::ImpossibleRatio { compressed: 100, announced: 200 << 20 });
+    assert_eq!(error, UnpackError::ImpossibleRatio { compressed: 100, announced: 200 << 20 }.into());
 }
 
 #[test]
@@ -133,15 +134,16 @@ fn a_bomb_is_refused_at_the_size_it_announced() {
     let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 19).unwrap();
     assert!(bomb.len() < 16 << 10);
     let error = decode(with_payload(bomb.clone(), vec![1000], 1000)).unwrap_err();
-    assert!(matches!(error, DecodeError::Zstd { expected: 1000, .. }), "{error}");
+    assert!(matches!(error, DecodeError::Unpack(UnpackError::Refused { expected: 1000, .. })), "{error}");
     // Without a content size in its header, and as many small frames one after another.
     let streamed = zstd::stream::encode_all(&*vec![0; 1 << 20], 3).unwrap();
-    assert!(matches!(decode(with_payload(streamed, vec![1000], 1000)).unwrap_err(), DecodeError::Zstd { .. }));
+    let refused = |error| matches!(error, DecodeError::Unpack(UnpackError::Refused { .. }));
+    assert!(refused(decode(with_payload(streamed, vec![1000], 1000)).unwrap_err()));
     let many = bomb.repeat(4);
-    assert!(matches!(decode(with_payload(many, vec![65 << 20], 65 << 20)).unwrap_err(), DecodeError::Zstd { .. }));
+    assert!(refused(decode(with_payload(many, vec![65 << 20], 65 << 20)).unwrap_err()));
     let less = zstd::bulk::compress(&[0; 10], 3).unwrap();
     let error = decode(with_payload(less, vec![1000], 1000)).unwrap_err();
-    assert_eq!(error, DecodeError::DecompressedLength { found: 10, expected: 1000 });
+    assert_eq!(error, UnpackError::Length { found: 10, expected: 1000 }.into());
 }
 
 #[test]
@@ -167,7 +169,8 @@ fn each_lie_has_its_own_refusal() {
     assert!(matches!(whole(|f| f.spec = "eap/0.1".into()), DecodeError::Wire(WireError::ForeignSpec { .. })));
     assert!(matches!(whole(|f| f.dtype = "f8".into()), DecodeError::Tensor(TensorError::UnknownDType(_))));
     assert_eq!(whole(|f| f.dtype = "bf16".into()), DecodeError::NotOnTheWire("bf16".into()));
-    assert_eq!(whole(|f| f.compression_level = 0), DecodeError::Level(0));
+    assert!(whole(|f| f.compression_level = 0).to_string().contains("level 0"));
+    assert!(whole(|f| f.compression_level = 23).to_string().contains("level 23"));
     assert_eq!(whole(|f| f.original_size = 99), DecodeError::OriginalSize { announced: 99, expected: 100 });
     assert_eq!(whole(|f| f.shape = vec![101]), DecodeError::OriginalSize { announced: 100, expected: 101 });
     assert!(matches!(whole(|f| f.shape = vec![u32::MAX; 3]), DecodeError::Tensor(TensorError::TooLarge { .. })));
@@ -179,7 +182,7 @@ fn each_lie_has_its_own_refusal() {
 
 #[test]
 fn each_lie_of_a_chunk_has_its_own_refusal() {
-    let frame = encode(&tensor(6000), Level::default(), 1).unwrap();
+    let frame = encode(&tensor(6000), Compression::default(), 1).unwrap();
     let Outgoing::Chunks(chunks) = split(frame, MaxFrame::new(2048).unwrap()).unwrap() else { panic!("not cut") };
     let source = Source { sender: "a".into(), stream: "s".into() };
     let refusal = |change: fn(&mut LtpChunk, &mut LtpFrameHeader)| {

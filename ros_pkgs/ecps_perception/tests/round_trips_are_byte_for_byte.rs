@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 
 use ecps_core::clock::{Stamp, Steady};
 use ecps_core::wire::proto::{Ltp, LtpChunk};
+use ecps_perception::cdr::CdrWriter;
 use ecps_perception::chunks::{MaxFrame, Outgoing, split};
-use ecps_perception::codec::{Level, decode_bytes, encode};
+use ecps_perception::codec::{decode, decode_bytes, encode};
+use ecps_perception::compression::{Compression, Level};
 use ecps_perception::reassembly::{Bounds, Event, Reassembler, Source};
 use ecps_perception::sensor::{
-    Float32MultiArray, Image, LaserScan, MultiArrayDimension, PointCloud2, PointField, SensorError, SensorMessage,
+    CompressedImage, Conversion, Image, Imu, JointState, LaserScan, MultiArray, MultiArrayDimension, PointCloud2,
+    PointField, SensorError, SensorMessage,
 };
 use ecps_perception::tensor::{DType, Tensor};
 use prost::Message;
@@ -18,7 +21,7 @@ use rand_pcg::Pcg64Mcg;
 
 /// Through the wire's own bytes, whole or in chunks.
 fn over_the_wire(tensor: &Tensor, max: MaxFrame) -> (Tensor, usize) {
-    let frame = encode(tensor, Level::default(), 7).unwrap();
+    let frame = encode(tensor, Compression::default(), 7).unwrap();
     let chunks = match split(frame, max).unwrap() {
         Outgoing::Whole(frame) => return (decode_bytes(&frame.encode_to_vec()).unwrap(), 1),
         Outgoing::Chunks(chunks) => chunks,
@@ -71,7 +74,7 @@ fn a_chunk_stays_within_the_limit_even_with_the_longest_names() {
     let (back, chunks) = over_the_wire(&tensor, MaxFrame::new(8192).unwrap());
     assert_eq!(back, tensor);
     assert!(chunks >= 42, "{chunks}");
-    let error = split(encode(&tensor, Level::default(), 0).unwrap(), MaxFrame::new(2048).unwrap()).unwrap_err();
+    let error = split(encode(&tensor, Compression::default(), 0).unwrap(), MaxFrame::new(2048).unwrap()).unwrap_err();
     assert!(error.to_string().contains("2048"), "{error}");
 }
 
@@ -79,7 +82,7 @@ fn a_chunk_stays_within_the_limit_even_with_the_longest_names() {
 fn chunks_say_what_the_protocol_wants_them_to_say() {
     let data = random_bytes(&mut Pcg64Mcg::seed_from_u64(3), 10_000);
     let tensor = Tensor::new("t", DType::U16, vec![50, 100], data).unwrap().in_frame("laser").unwrap().at(Stamp(9));
-    let frame: Ltp = encode(&tensor, Level::new(5).unwrap(), 4).unwrap();
+    let frame: Ltp = encode(&tensor, "zstd:5".parse().unwrap(), 4).unwrap();
     let whole_crc = u32::from_be_bytes(frame.header.as_ref().unwrap().checksum.as_slice().try_into().unwrap());
     let Outgoing::Chunks(chunks) = split(frame, MaxFrame::new(4096).unwrap()).unwrap() else { panic!("not cut") };
     let types = chunks.iter().map(|c| c.header.as_ref().unwrap().message_type).collect::<Vec<_>>();
@@ -108,7 +111,7 @@ fn chunks_say_what_the_protocol_wants_them_to_say() {
 #[test]
 fn a_stamp_before_the_epoch_is_refused_and_not_wrapped() {
     let tensor = Tensor::new("t", DType::U8, vec![1], vec![0]).unwrap().at(Stamp(-1));
-    assert!(encode(&tensor, Level::default(), 0).unwrap_err().to_string().contains("-1 ns"));
+    assert!(encode(&tensor, Compression::default(), 0).unwrap_err().to_string().contains("-1 ns"));
     assert!(Level::new(0).is_err() && Level::new(23).is_err());
 }
 
@@ -220,19 +223,107 @@ fn point_clouds_with_and_without_padding() {
 #[test]
 fn arrays_with_and_without_layout() {
     let dimension = |label: &str, size, stride| MultiArrayDimension { label: label.into(), size, stride };
-    let data = vec![1.0, f32::INFINITY, -0.0, 4.0, 5.0, 6.0];
+    let data = [1.0, f32::INFINITY, -0.0, 4.0, 5.0, 6.0].iter().flat_map(|value: &f32| value.to_le_bytes()).collect();
     let layout = vec![dimension("rows of it", 2, 6), dimension("", 3, 3)];
-    let bare = Float32MultiArray { data, ..Float32MultiArray::default() };
-    let shaped = Float32MultiArray { dimensions: layout.clone(), ..bare.clone() };
-    let offset = Float32MultiArray { dimensions: vec![dimension("n", 4, 4)], data_offset: 2, ..bare.clone() };
+    let bare = MultiArray::flat(DType::F32, data);
+    let shaped = MultiArray { dimensions: layout.clone(), ..bare.clone() };
+    let offset = MultiArray { dimensions: vec![dimension("n", 4, 4)], data_offset: 2, ..bare.clone() };
     for (message, shape) in [(bare.clone(), vec![6]), (shaped, vec![2, 3]), (offset, vec![6])] {
         let tensor = message.clone().into_tensor("array").unwrap();
         assert_eq!(tensor.shape(), shape);
         let back = over_the_wire(&tensor, MaxFrame::default()).0;
-        assert_eq!(Float32MultiArray::from_tensor(back).unwrap(), message);
+        assert_eq!(MultiArray::from_tensor(back).unwrap(), message);
     }
-    let short = Float32MultiArray { dimensions: layout, data: vec![0.0; 5], ..bare }.into_tensor("a").unwrap_err();
+    let short = MultiArray { dimensions: layout, data: vec![0; 20], ..bare }.into_tensor("a").unwrap_err();
     assert!(short.to_string().starts_with("data has 5, and 6 is needed"), "{short}");
+}
+
+/// What lies in DDS comes back as it was, through tensor and link, for each type that is known and for one that is not.
+#[test]
+fn messages_of_every_type_come_back_as_they_lay_in_dds() {
+    fn cdr(message: &impl SensorMessage) -> Vec<u8> {
+        let mut writer = CdrWriter::new(0);
+        message.write(&mut writer);
+        writer.finish()
+    }
+    let joints = JointState {
+        stamp: Stamp(5_000_000_007),
+        names: (0..60).map(|i| format!("joint:{i} ü")).collect(),
+        position: (0..60).map(f64::from).collect(),
+        effort: vec![f64::NAN; 60],
+        ..JointState::default()
+    };
+    let numbers = std::array::from_fn(|i| if i == 4 { -1.0 } else { i as f64 / 3.0 });
+    let imu = Imu { stamp: Stamp(1), frame_id: "imu_link".into(), numbers };
+    let data = vec![0xff, 0xd8, 1, 2, 3];
+    let photo = CompressedImage { stamp: Stamp(2), frame_id: "cam".into(), format: "jpeg".into(), data };
+    let mut messages: Vec<(&str, Vec<u8>)> = vec![
+        (LaserScan::TYPE, cdr(&scan())),
+        (PointCloud2::TYPE, cdr(&cloud())),
+        (JointState::TYPE, cdr(&joints)),
+        (JointState::TYPE, cdr(&JointState::default())),
+        (Imu::TYPE, cdr(&imu)),
+        (CompressedImage::TYPE, cdr(&photo)),
+        ("nav_msgs/msg/Odometry", vec![0, 1, 0, 0, 9, 8, 7]),
+    ];
+    for (name, dtype) in [
+        ("std_msgs/msg/Float64MultiArray", DType::F64),
+        ("std_msgs/msg/Int8MultiArray", DType::I8),
+        ("std_msgs/msg/UInt16MultiArray", DType::U16),
+        ("std_msgs/msg/Int64MultiArray", DType::I64),
+    ] {
+        let mut writer = CdrWriter::new(0);
+        MultiArray::flat(dtype, (0..48).collect()).write(&mut writer);
+        messages.push((name, writer.finish()));
+    }
+    for (name, message) in messages {
+        let conversion = Conversion::of(name);
+        let tensor = conversion.to_tensor(&message, "s", Stamp(77)).unwrap();
+        assert_eq!(tensor.attributes()["ros.type"], name);
+        let back = over_the_wire(&tensor, MaxFrame::default()).0;
+        assert_eq!(conversion.from_tensor(back).unwrap(), message, "{name}");
+        // Cut anywhere it is refused, and never read beyond its end.
+        for length in 0..message.len() {
+            let _ = conversion.to_tensor(&message[..length], "s", Stamp(77));
+        }
+        assert!(conversion.to_tensor(&message[..3], "s", Stamp(77)).is_err());
+        // Lengths that cannot be are refused before anything is allocated.
+        for at in (4..message.len() - 3).step_by(4) {
+            let mut mutated = message.clone();
+            mutated[at..at + 4].copy_from_slice(&[0xff; 4]);
+            let _ = conversion.to_tensor(&mutated, "s", Stamp(77));
+        }
+    }
+    let scan = Conversion::of(LaserScan::TYPE);
+    assert!(scan.from_tensor(imu.into_tensor("i").unwrap()).unwrap_err().to_string().contains("Imu"));
+    let big_endian = scan.to_tensor(&[0, 0, 0, 0, 1, 2, 3, 4], "s", Stamp(0)).unwrap_err();
+    assert!(big_endian.to_string().contains("little-endian"), "{big_endian}");
+}
+
+#[test]
+fn every_compression_gives_back_every_byte() {
+    let floats = (0..30_000_u32).flat_map(|i| (f64::from(i) * 0.01).sin().to_le_bytes()).collect();
+    let floats = Tensor::new("t", DType::F64, vec![100, 300], floats).unwrap();
+    let points = Tensor::new("t", DType::U8, vec![50, 12], (0..600_u32).map(|i| (i * 7) as u8).collect()).unwrap();
+    let empty = Tensor::new("t", DType::F32, vec![0, 4], vec![]).unwrap();
+    for text in ["none", "zstd", "zstd:1", "zstd:19", "lz4", "zstd+shuffle", "zstd:22+shuffle", "lz4+shuffle"] {
+        let compression: Compression = text.parse().unwrap();
+        for tensor in [&floats, &points, &empty] {
+            let frame = encode(tensor, compression, 1).unwrap();
+            assert_eq!(&decode(frame).unwrap(), tensor, "{text}");
+        }
+    }
+    let size = |text: &str| encode(&floats, text.parse().unwrap(), 1).unwrap().tensor_zstd.len();
+    assert!(size("zstd+shuffle") < size("zstd") && size("zstd") < size("none"));
+    assert_eq!(size("none"), 240_000);
+    for text in ["", "gzip", "zstd:0", "zstd:23", "zstd:x", "none+shuffle", "lz4+shuffle:1", "lz4+shuffle:65", "lz4+"] {
+        assert!(text.parse::<Compression>().is_err(), "{text}");
+    }
+    // A shuffle that does not divide the tensor is refused, by name, on both ends.
+    assert!(encode(&points, "lz4+shuffle:7".parse().unwrap(), 1).unwrap_err().to_string().contains("600 bytes"));
+    let mut frame = encode(&points, "zstd+shuffle:12".parse().unwrap(), 1).unwrap();
+    frame.header.as_mut().unwrap().metadata.insert("compression".into(), "zstd:3+shuffle:7".into());
+    assert!(decode(frame).unwrap_err().to_string().contains("600 bytes"));
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use ecps_core::clock::{ManualClock, Stamp, Steady, SteadyClock};
 use ecps_core::wire::proto::LtpChunk;
 use ecps_perception::chunks::{MaxFrame, Outgoing, split};
-use ecps_perception::codec::{Level, encode};
+use ecps_perception::codec::encode;
+use ecps_perception::compression::Compression;
 use ecps_perception::reassembly::{Bounds, Event, Expiry, Reassembler, Refusal, Source, complete_ack};
 use ecps_perception::tensor::{DType, Tensor};
 use rand::seq::SliceRandom;
@@ -21,7 +22,7 @@ fn tensor(seed: u64, length: u32) -> Tensor {
 }
 
 fn chunks_of(tensor: &Tensor, sequence: u32) -> Vec<LtpChunk> {
-    let frame = encode(tensor, Level::default(), sequence).unwrap();
+    let frame = encode(tensor, Compression::default(), sequence).unwrap();
     match split(frame, MaxFrame::new(2048).unwrap()).unwrap() {
         Outgoing::Chunks(chunks) => chunks,
         Outgoing::Whole(_) => panic!("not cut"),
@@ -155,8 +156,14 @@ fn the_newest_tensor_wins_and_late_chunks_of_older_ones_are_dropped() {
     }
     assert!(matches!(events[0], Event::Expired { sequence: 1, reason: Expiry::Superseded, .. }));
     assert!(matches!(events[1], Event::Complete { sequence: 2, .. }));
-    assert_eq!(only(reassembler.chunk(&source("a"), old[1].clone(), at(0.1))), Event::Late { sequence: 1 });
-    assert_eq!(only(reassembler.chunk(&source("a"), new[0].clone(), at(0.1))), Event::Late { sequence: 2 });
+    assert_eq!(
+        only(reassembler.chunk(&source("a"), old[1].clone(), at(0.1))),
+        Event::Late { sequence: 1, chunks: old.len() as u32 }
+    );
+    assert_eq!(
+        only(reassembler.chunk(&source("a"), new[0].clone(), at(0.1))),
+        Event::Late { sequence: 2, chunks: new.len() as u32 }
+    );
     assert_eq!(reassembler.held_bytes(), 0);
 }
 
@@ -179,13 +186,13 @@ fn a_third_partial_tensor_takes_the_place_of_the_oldest() {
 #[test]
 fn whole_frames_and_chunks_share_a_stream_in_order() {
     let mut reassembler = Reassembler::new(Bounds::default());
-    let small = |sequence, stamp| encode(&tensor(stamp, 10), Level::default(), sequence).unwrap();
+    let small = |sequence, stamp| encode(&tensor(stamp, 10), Compression::default(), sequence).unwrap();
     let large = chunks_of(&tensor(5, 5000), 5);
     reassembler.chunk(&source("a"), large[0].clone(), at(0.0));
     let events = reassembler.frame(&source("a"), small(6, 6), at(0.0));
     assert!(matches!(events[0], Event::Expired { sequence: 5, .. }));
     assert!(matches!(events[1], Event::Complete { sequence: 6, chunks: 0, .. }));
-    assert_eq!(only(reassembler.frame(&source("a"), small(6, 6), at(0.1))), Event::Late { sequence: 6 });
+    assert_eq!(only(reassembler.frame(&source("a"), small(6, 6), at(0.1))), Event::Late { sequence: 6, chunks: 0 });
     let mut damaged = small(7, 7);
     damaged.tensor_zstd[5] ^= 1;
     assert!(matches!(only(reassembler.frame(&source("a"), damaged, at(0.2))), Event::Refused(Refusal::Frame(_))));
@@ -246,7 +253,7 @@ fn a_flood_stays_within_each_bound_and_leaves_other_senders_their_share() {
     assert!(refused > 10, "{refused}");
     // A newer tensor of the same stream gets the room of the older.
     let events = reassembler.chunk(&source("a"), chunks_of(&tensor(3, 5000), 2)[0].clone(), at(0.0));
-    assert!(matches!(events[..], [Event::Expired { reason: Expiry::Superseded, .. }, Event::Progress { .. }]));
+    assert!(matches!(events.last(), Some(Event::Progress { .. })), "{events:?}");
     for sender in ["c", "d"] {
         reassembler.chunk(&source(sender), chunks_of(&tensor(3, 5000), 2)[0].clone(), at(0.0));
     }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+use ecps_cli::conformance::{compression, validate};
 use ecps_cli::delimited::{actions, messages};
 use ecps_cli::mep_query::mep_query;
 use ecps_cli::replay::{NoJournal, Replay, Scenario};
@@ -41,6 +42,70 @@ enum Command {
         #[arg(long, default_value_t = 0.01)]
         tolerance: f64,
     },
+    /// Check one message; exit status 0 valid, 1 invalid, 2 could not be checked
+    ValidateMessage {
+        /// Its type
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: validate::Type,
+        /// The message, binary protobuf
+        #[arg(long, value_name = "FILE")]
+        input: PathBuf,
+        /// Exchange 0 and 1
+        #[arg(long)]
+        expect_failure: bool,
+    },
+    /// Check a frame's compression; exit status 0 pass, 1 fail
+    LtpCompression {
+        /// An LTP message, binary protobuf
+        #[arg(long, value_name = "FILE")]
+        input: PathBuf,
+        /// Compress it again by every method, and compare
+        #[arg(long)]
+        verify_integrity: bool,
+    },
+    /// Send tensors over a transport; exit status 0 pass, 1 fail, 2 not supported, 3 bad configuration
+    TransportTest {
+        /// Which
+        #[arg(long)]
+        transport: Transport,
+        /// YAML: topic, count, bytes, max_frame_bytes, compression, timeout_s
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// LTP messages to send, each after its length as a varint; made-up ones unless given
+        #[arg(long, value_name = "FILE")]
+        input: Option<PathBuf>,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Transport {
+    Dds,
+    Grpc,
+    Mqtt,
+}
+
+/// What goes to standard output, and the exit status.
+struct Verdict {
+    status: &'static str,
+    code: u8,
+    message: String,
+    errors: Vec<String>,
+    facts: serde_json::Value,
+}
+
+impl Verdict {
+    /// Passed where nothing is wrong.
+    fn of(errors: Vec<String>, passed: String) -> Verdict {
+        match errors.first().cloned() {
+            None => Verdict { status: "PASS", code: 0, message: passed, errors, facts: serde_json::Value::Null },
+            Some(message) => Verdict { status: "FAIL", code: 1, message, errors, facts: serde_json::Value::Null },
+        }
+    }
+
+    fn error(code: u8, message: String) -> Verdict {
+        let errors = vec![message.clone()];
+        Verdict { status: "ERROR", code, message, errors, facts: serde_json::Value::Null }
+    }
 }
 
 /// What does not conform; empty: everything does.
@@ -62,22 +127,85 @@ fn eap_replay(file: &Path, hashes: &Path) -> Result<(Vec<String>, usize), String
     Ok((errors, actions.len()))
 }
 
+fn validate_message(kind: validate::Type, input: &Path, expect_failure: bool) -> Verdict {
+    let bytes = match std::fs::read(input) {
+        Ok(bytes) => bytes,
+        Err(error) => return Verdict::error(2, format!("{}: {error}", input.display())),
+    };
+    let errors = validate::validate(kind, &bytes);
+    if !expect_failure {
+        return Verdict::of(errors, "the message is valid".to_owned());
+    }
+    match errors.first() {
+        Some(error) => {
+            let verdict = Verdict::of(Vec::new(), format!("the message is invalid, as expected: {error}"));
+            Verdict { errors, ..verdict }
+        }
+        None => Verdict::of(vec!["the message is valid, and should not be".to_owned()], String::new()),
+    }
+}
+
+fn ltp_compression(input: &Path, integrity: bool) -> Verdict {
+    match std::fs::read(input) {
+        Err(error) => Verdict::error(1, format!("{}: {error}", input.display())),
+        Ok(bytes) => {
+            let outcome = compression::check(&bytes, integrity);
+            let passed = format!("{} holds", input.display());
+            Verdict { facts: outcome.facts, ..Verdict::of(outcome.errors, passed) }
+        }
+    }
+}
+
+#[cfg(feature = "ros")]
+fn over_dds(config: &Path, input: Option<&Path>) -> Verdict {
+    use ecps_cli::conformance::transport;
+    let config = match transport::config(config) {
+        Ok(config) => config,
+        Err(error) => return Verdict::error(3, error),
+    };
+    let frames = match input.map(messages).transpose() {
+        Ok(frames) => frames.unwrap_or_default(),
+        Err(error) => return Verdict::error(3, error.to_string()),
+    };
+    match transport::dds(&config, &frames) {
+        Ok((errors, count)) => Verdict::of(errors, format!("{count} tensors crossed DDS whole")),
+        Err(error) => Verdict::error(1, error),
+    }
+}
+
+#[cfg(not(feature = "ros"))]
+fn over_dds(_: &Path, _: Option<&Path>) -> Verdict {
+    unsupported("dds, in a program built without ROS,")
+}
+
+fn unsupported(what: &str) -> Verdict {
+    Verdict { status: "SKIP", ..Verdict::error(2, format!("the transport {what} is not supported")) }
+}
+
 fn main() -> ExitCode {
     let start = Instant::now();
-    let (result, what) = match Cli::parse().command {
-        Command::EapReplay { actions, state_hashes } => {
-            (eap_replay(&actions, &state_hashes), "actions end in the states given")
-        }
-        Command::MepQuery { query, expected, tolerance } => {
-            (mep_query(&query, &expected, tolerance), "hits are those expected")
-        }
+    let verdict = match Cli::parse().command {
+        Command::EapReplay { actions, state_hashes } => match eap_replay(&actions, &state_hashes) {
+            Ok((errors, count)) => Verdict::of(errors, format!("{count} actions end in the states given")),
+            Err(error) => Verdict::error(1, error),
+        },
+        Command::MepQuery { query, expected, tolerance } => match mep_query(&query, &expected, tolerance) {
+            Ok((errors, count)) => Verdict::of(errors, format!("{count} hits are those expected")),
+            Err(error) => Verdict::error(1, error),
+        },
+        Command::ValidateMessage { kind, input, expect_failure } => validate_message(kind, &input, expect_failure),
+        Command::LtpCompression { input, verify_integrity } => ltp_compression(&input, verify_integrity),
+        Command::TransportTest { transport, config, input } => match transport {
+            Transport::Dds => over_dds(&config, input.as_deref()),
+            Transport::Grpc => unsupported("grpc"),
+            Transport::Mqtt => unsupported("mqtt"),
+        },
     };
-    let (status, code, message, errors) = match result {
-        Ok((errors, count)) if errors.is_empty() => ("PASS", 0, format!("{count} {what}"), errors),
-        Ok((errors, _)) => ("FAIL", 1, errors.first().cloned().unwrap_or_default(), errors),
-        Err(error) => ("ERROR", 1, error.clone(), vec![error]),
-    };
-    let details = json!({ "execution_time_ms": start.elapsed().as_secs_f64() * 1e3, "validation_errors": errors });
+    let Verdict { status, code, message, errors, facts } = verdict;
+    let mut details = json!({ "execution_time_ms": start.elapsed().as_secs_f64() * 1e3, "validation_errors": errors });
+    if let (Some(details), serde_json::Value::Object(facts)) = (details.as_object_mut(), facts) {
+        details.extend(facts);
+    }
     println!("{}", json!({ "status": status, "message": message, "details": details }));
     ExitCode::from(code)
 }

@@ -1,31 +1,26 @@
 //! The receiving end of a stream, on a thread of its own: frames and chunks → verified tensor → topics and memories.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ecps_core::bus::TelemetryLane;
 use ecps_core::clock::{RosClock, Steady, SteadyClock, SystemSteady};
-use ecps_ros::r2r::ecps_msgs::msg::{LtpAck, LtpChunk, LtpFrame, MemoryRecord};
-use ecps_ros::{Message, NodeClock, Publisher, StartError};
+use ecps_ros::r2r::ecps_msgs::msg::MemoryRecord;
+use ecps_ros::{CdrPublisher, NodeClock, Publisher, StartError};
 use nalgebra::Isometry3;
 
-use super::convert::{self, SensorRos};
+use super::convert;
+use super::link::{AckPublisher, Arrived};
 use super::statistics::Statistics;
+use crate::cdr::wire;
 use crate::embed;
+use crate::inbox::Inbox;
 use crate::poses::Poses;
-use crate::reassembly::{Event, Reassembler, Source, complete_ack};
-use crate::sensor::{Image, LaserScan, SensorMessage};
+use crate::reassembly::Event;
+use crate::sensor::{Conversion, Image, LaserScan, SensorMessage};
 use crate::tensor::Tensor;
-
-/// What came in from the link.
-#[derive(Debug)]
-pub(crate) enum Arrived {
-    Frame(Box<LtpFrame>),
-    Chunk(Box<LtpChunk>),
-    /// Time passed.
-    Tick,
-}
 
 /// Makes an embedding of a tensor.
 type Describe = fn(Tensor) -> Result<Vec<f32>, String>;
@@ -53,17 +48,18 @@ impl Encoder {
     }
 }
 
-pub(crate) struct Outputs<M: Message> {
-    pub(crate) tensor: Publisher<ecps_ros::r2r::ecps_msgs::msg::Tensor>,
-    pub(crate) original: Publisher<M>,
-    pub(crate) acks: Publisher<LtpAck>,
+pub(crate) struct Outputs {
+    pub(crate) tensor: CdrPublisher,
+    pub(crate) original: CdrPublisher,
+    pub(crate) acks: AckPublisher,
     pub(crate) observations: Publisher<MemoryRecord>,
 }
 
-pub(crate) struct Work<M: Message> {
-    pub(crate) source: Source,
-    pub(crate) reassembler: Reassembler,
-    pub(crate) outputs: Outputs<M>,
+pub(crate) struct Work {
+    pub(crate) link: String,
+    pub(crate) inbox: Inbox,
+    pub(crate) conversion: Conversion,
+    pub(crate) outputs: Outputs,
     pub(crate) encoder: Encoder,
     pub(crate) remember_distance: f64,
     pub(crate) remembered_at: Option<Isometry3<f64>>,
@@ -73,33 +69,48 @@ pub(crate) struct Work<M: Message> {
     pub(crate) topic: String,
     pub(crate) own_link: bool,
     pub(crate) clock: NodeClock,
+    /// Memory of the last tensor's message.
+    pub(crate) memory: Vec<u8>,
 }
+
+/// How often the thread looks after what is partly there, and after what is not.
+const BUSY: Duration = Duration::from_millis(10);
+const IDLE: Duration = Duration::from_millis(500);
 
 /// The receiving thread; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     arrivals: TelemetryLane<Arrived>,
+    stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Receiver {
-    pub(crate) fn start<M: SensorRos + Message>(
-        mut work: Work<M>,
-        arrivals: TelemetryLane<Arrived>,
-    ) -> Result<Receiver, StartError> {
-        let source = arrivals.clone();
+    pub(crate) fn start(mut work: Work, arrivals: TelemetryLane<Arrived>) -> Result<Receiver, StartError> {
+        let (source, stop) = (arrivals.clone(), Arc::new(AtomicBool::new(false)));
+        let seen = Arc::clone(&stop);
         let run = move || {
-            while let Some(arrived) = source.take(None) {
-                work.take_in(arrived);
+            let mut ticked = SystemSteady.now();
+            while !seen.load(Ordering::Acquire) {
+                let patience = if work.inbox.is_busy() { BUSY } else { IDLE };
+                if let Some(arrived) = source.take(Some(patience)) {
+                    work.take_in(arrived);
+                }
+                let now = SystemSteady.now();
+                if now.since(ticked) >= patience {
+                    ticked = now;
+                    work.take_in(Arrived::Tick);
+                }
             }
         };
         let thread = std::thread::Builder::new().name("ltp_receive".into()).spawn(run).map_err(StartError::layer)?;
-        Ok(Receiver { arrivals, thread: Some(thread) })
+        Ok(Receiver { arrivals, stop, thread: Some(thread) })
     }
 }
 
 impl Drop for Receiver {
     fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
         self.arrivals.close();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -109,29 +120,29 @@ impl Drop for Receiver {
     }
 }
 
-impl<M: SensorRos + Message> Work<M> {
+impl Work {
     fn take_in(&mut self, arrived: Arrived) {
         let now = SystemSteady.now();
-        let events = match arrived {
-            Arrived::Frame(frame) => match convert::frame_from_ros(*frame) {
-                Ok(frame) => self.reassembler.frame(&self.source, frame, now),
-                Err(reason) => return self.statistics().refused(&reason),
-            },
-            Arrived::Chunk(chunk) => match convert::chunk_from_ros(*chunk) {
-                Ok(chunk) => self.reassembler.chunk(&self.source, chunk, now),
-                Err(reason) => return self.statistics().refused(&reason),
-            },
-            Arrived::Tick => {
-                let acks = self.reassembler.missing(&self.source);
-                let expired = self.reassembler.expire(now);
-                if !expired.is_empty() {
-                    acks.into_iter().for_each(|ack| self.outputs.acks.publish(&convert::ack_to_ros(ack)));
-                }
-                expired.into_iter().map(|(_, event)| event).collect()
+        let taken = match arrived.into_inbox(&mut self.inbox, &self.link, now) {
+            Ok(taken) => taken,
+            Err(reason) => {
+                self.statistics().explain(&reason);
+                self.statistics().receiving(self.inbox.counters());
+                return;
             }
         };
-        for event in events {
-            self.handle(event, now);
+        for ack in taken.acks {
+            if let Err(reason) = self.outputs.acks.publish(&ack) {
+                self.statistics().refused("middleware", &reason);
+            }
+        }
+        self.statistics().receiving(self.inbox.counters());
+        for event in taken.events {
+            match event {
+                Event::Complete { tensor, sequence, .. } => self.deliver(*tensor, sequence, now),
+                Event::Refused(reason) => self.statistics().explain(&reason),
+                _ => {}
+            }
         }
     }
 
@@ -139,36 +150,29 @@ impl<M: SensorRos + Message> Work<M> {
         self.statistics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn handle(&mut self, event: Event, now: Steady) {
-        match event {
-            Event::Complete { tensor, sequence, chunks, .. } => {
-                if chunks > 0 {
-                    self.outputs.acks.publish(&convert::ack_to_ros(complete_ack(sequence, chunks)));
-                }
-                self.deliver(*tensor, sequence, now);
-            }
-            Event::Refused(reason) => self.statistics().refused(&reason),
-            Event::Expired { .. } => self.statistics().incomplete(),
-            Event::Progress { .. } | Event::Duplicate { .. } | Event::Late { .. } => {}
-        }
-    }
-
     fn deliver(&mut self, tensor: Tensor, sequence: u32, now: Steady) {
-        self.outputs.tensor.publish(&convert::tensor_to_ros(&tensor));
+        if self.outputs.tensor.subscribers() > 0 {
+            self.memory = wire::tensor(&tensor, std::mem::take(&mut self.memory));
+            if let Err(reason) = self.outputs.tensor.try_publish(&self.memory) {
+                self.statistics().refused("middleware", &reason);
+            }
+        }
         {
             // From another bridge only ROS time is comparable, and only as well as the clocks agree.
             let mut statistics = self.statistics();
             let from = if self.own_link { statistics.arrival_of(sequence) } else { None };
             let age = u64::try_from(self.clock.now().nanos_since(tensor.stamp())).unwrap_or(0);
             let from = from.unwrap_or(Steady(now.0.saturating_sub(Duration::from_nanos(age))));
-            statistics.received(from, SystemSteady.now());
+            statistics.delivered(from, SystemSteady.now());
         }
         if let Some(reason) = self.remember(&tensor).err() {
-            self.statistics().refused(&reason);
+            self.statistics().refused("memory", &reason);
         }
-        match M::Plain::from_tensor(tensor) {
-            Ok(plain) => self.outputs.original.publish(&M::from_plain(plain)),
-            Err(reason) => self.statistics().refused(&reason),
+        if self.outputs.original.subscribers() > 0 {
+            let original = self.conversion.from_tensor(tensor).map_err(|error| error.to_string());
+            if let Err(reason) = original.and_then(|cdr| self.outputs.original.try_publish(&cdr)) {
+                self.statistics().refused("original", &reason);
+            }
         }
     }
 

@@ -1,43 +1,77 @@
-//! The sending end of a stream, on a thread of its own: sensor message → tensor → frame or chunks.
+//! The sending end of a stream, on a thread of its own: sensor message → tensor → packets on the link, and
+//! acknowledgements back.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use ecps_core::clock::Steady;
-use ecps_core::wire::proto;
-use ecps_ros::r2r::ecps_msgs::msg::{LtpChunk, LtpFrame};
-use ecps_ros::{Message, Publisher, StartError, Stream};
-use prost::Message as _;
+use ecps_core::bus::{Overflow, TelemetryLane};
+use ecps_core::clock::{RosClock, Steady, SteadyClock, SystemSteady};
+use ecps_ros::{NodeClock, StartError};
 
-use super::convert::{self, SensorRos};
+use super::link::PacketPublisher;
 use super::statistics::Statistics;
-use crate::chunks::{self, MaxFrame, Outgoing};
-use crate::codec::{self, Level};
-use crate::sensor::SensorMessage;
+use crate::cdr::wire;
+use crate::outbox::{Next, Outbox};
+use crate::sensor::Conversion;
 
-pub(crate) struct Sender {
-    pub(crate) name: String,
-    pub(crate) level: Level,
-    pub(crate) max: MaxFrame,
-    pub(crate) frames: Publisher<LtpFrame>,
-    pub(crate) chunks: Publisher<LtpChunk>,
-    pub(crate) statistics: Arc<Mutex<Statistics>>,
+/// Sensor messages waiting to be sent; a fresher reading is worth more than an old one.
+const WAITING: usize = 16;
+/// Longest sleep of the thread.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// What the thread is woken by.
+#[derive(Debug)]
+enum Item {
+    /// A message as it lay in DDS, and when it came.
+    Message(Vec<u8>, Steady),
+    /// Acknowledgements wait.
+    Acks,
+}
+
+pub(super) struct Sender {
+    pub(super) name: String,
+    pub(super) conversion: Conversion,
+    pub(super) outbox: Outbox,
+    pub(super) packets: PacketPublisher,
+    pub(super) statistics: Arc<Mutex<Statistics>>,
+    pub(super) clock: NodeClock,
+}
+
+/// The way to the sending thread.
+#[derive(Debug, Clone)]
+pub(super) struct Inlet {
+    items: TelemetryLane<Item>,
+    acks: TelemetryLane<Vec<u8>>,
+}
+
+impl Inlet {
+    pub(super) fn message(&self, cdr: Vec<u8>) {
+        self.items.offer(Item::Message(cdr, SystemSteady.now()));
+    }
+
+    pub(super) fn ack(&self, cdr: Vec<u8>) {
+        let wake = self.acks.depth() == 0;
+        self.acks.offer(cdr);
+        if wake {
+            self.items.offer(Item::Acks);
+        }
+    }
 }
 
 /// The sending thread, which ends when this is dropped.
-pub(crate) struct Sending {
-    close: Box<dyn Fn() + Send>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl std::fmt::Debug for Sending {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sending").field("thread", &self.thread).finish_non_exhaustive()
-    }
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) inlet: Inlet,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        (self.close)();
+        self.stop.store(true, Ordering::Release);
+        self.inlet.items.close();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -47,42 +81,68 @@ impl Drop for Sending {
 }
 
 impl Sender {
-    pub(crate) fn start<M: SensorRos + Message>(self, messages: Stream<M>) -> Result<Sending, StartError> {
-        let closing = messages.clone();
+    pub(super) fn start(mut self) -> Result<Sending, StartError> {
+        let items = TelemetryLane::new(WAITING, Overflow::DropOldest);
+        let acks = TelemetryLane::new(256, Overflow::DropOldest);
+        let inlet = Inlet { items, acks };
+        let stop = Arc::new(AtomicBool::new(false));
+        let (seen, source) = (Arc::clone(&stop), inlet.clone());
         let run = move || {
-            let mut sequence = 0_u32;
-            while let Some(received) = messages.take(None) {
-                sequence = sequence.wrapping_add(1);
-                if let Err(reason) = self.send::<M>(received.message, received.arrival, sequence) {
-                    self.statistics().not_sent(&reason);
+            let mut sleep = IDLE;
+            while !seen.load(Ordering::Acquire) {
+                if let Some(Item::Message(cdr, arrival)) = source.items.take(Some(sleep)) {
+                    self.take(&cdr, arrival);
                 }
-                self.statistics().set_dropped_before_sending(messages.meter().counters().dropped);
+                while let Some(cdr) = source.acks.take(Some(Duration::ZERO)) {
+                    self.acknowledge(&cdr);
+                }
+                sleep = self.send();
+                let (outbox, dropped) = (&self.outbox, source.items.counters().dropped);
+                self.statistics().sending(outbox.counters(), outbox.compression(), dropped);
             }
         };
         let thread = std::thread::Builder::new().name("ltp_send".into()).spawn(run).map_err(StartError::layer)?;
-        Ok(Sending { close: Box::new(move || closing.close()), thread: Some(thread) })
+        Ok(Sending { inlet, stop, thread: Some(thread) })
     }
 
     fn statistics(&self) -> std::sync::MutexGuard<'_, Statistics> {
         self.statistics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send<M: SensorRos>(&self, message: M, arrival: Steady, sequence: u32) -> Result<(), String> {
-        let tensor = message.into_plain().into_tensor(&self.name).map_err(|e| e.to_string())?;
-        let frame = codec::encode(&tensor, self.level, sequence).map_err(|e| e.to_string())?;
-        let outgoing = chunks::split(frame, self.max).map_err(|e| e.to_string())?;
-        let wire = match &outgoing {
-            Outgoing::Whole(frame) => frame.encoded_len(),
-            Outgoing::Chunks(chunks) => chunks.iter().map(proto::LtpChunk::encoded_len).sum(),
-        };
-        // Counted first: the receiving end may have the tensor before this thread runs again.
-        self.statistics().sent(sequence, arrival, tensor.data().len(), wire);
-        match outgoing {
-            Outgoing::Whole(frame) => self.frames.publish(&convert::frame_to_ros(*frame)),
-            Outgoing::Chunks(chunks) => {
-                chunks.into_iter().for_each(|chunk| self.chunks.publish(&convert::chunk_to_ros(chunk)));
+    fn take(&mut self, cdr: &[u8], arrival: Steady) {
+        let tensor = self.conversion.to_tensor(cdr, &self.name, self.clock.now());
+        let pushed = tensor.map_err(|error| ("message", error.to_string())).and_then(|tensor| {
+            self.outbox.push(tensor, &SystemSteady).map_err(|error| ("not_sent", error.to_string()))
+        });
+        match pushed {
+            // Noted first: the receiving end may have the tensor before this thread runs again.
+            Ok(sequence) => self.statistics().taken(sequence, arrival),
+            Err((kind, reason)) => self.statistics().not_sent(kind, &reason),
+        }
+    }
+
+    fn acknowledge(&mut self, cdr: &[u8]) {
+        let result = wire::read_ack(cdr).map_err(|error| error.to_string());
+        let result = result
+            .and_then(|ack| self.outbox.acknowledge(&ack, SystemSteady.now()).map_err(|refusal| refusal.to_string()));
+        if let Err(reason) = result {
+            self.statistics().refused("ack", &reason);
+        }
+    }
+
+    /// Sends what may be sent now; how long to sleep then.
+    fn send(&mut self) -> Duration {
+        loop {
+            let now = SystemSteady.now();
+            match self.outbox.poll(now) {
+                Next::Send(packet) => {
+                    if let Err(reason) = self.packets.publish(&packet) {
+                        self.statistics().refused("middleware", &reason);
+                    }
+                }
+                Next::Wait(until) => return until.since(now).clamp(Duration::from_micros(100), IDLE),
+                Next::Idle => return IDLE,
             }
         }
-        Ok(())
     }
 }

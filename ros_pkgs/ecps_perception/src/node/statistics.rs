@@ -1,34 +1,63 @@
 //! What one stream has done, and its latency against the budget.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use ecps_core::clock::Steady;
-use ecps_ros::BudgetMeter;
+use ecps_ros::r2r::diagnostic_msgs::msg::KeyValue;
 use ecps_ros::r2r::ecps_msgs::msg::LtpStreamStats;
+use ecps_ros::{BudgetMeter, Health, Report};
+
+use crate::compression::Compression;
+use crate::inbox::ReceivedCounters;
+use crate::link::Mode;
+use crate::outbox::SentCounters;
 
 /// Tensors under way whose arrival is remembered.
 const UNDER_WAY: usize = 256;
 
 /// Counters of one stream.
 #[derive(Debug)]
-pub(crate) struct Statistics {
-    counters: LtpStreamStats,
+pub(super) struct Statistics {
+    name: String,
+    type_name: String,
+    mode: Mode,
     meter: BudgetMeter,
     arrivals: VecDeque<(u32, Steady)>,
+    messages_in: u64,
+    memories: u64,
+    sent: SentCounters,
+    received: ReceivedCounters,
+    compression: Compression,
+    dropped_before_sending: u64,
+    /// Refusals of the sending end, and what the inbox does not know of.
+    refusals: BTreeMap<&'static str, u64>,
+    last_refusal: String,
+    warned: u64,
 }
 
 impl Statistics {
-    pub(crate) fn new(name: &str, meter: BudgetMeter) -> Statistics {
-        let counters = LtpStreamStats { name: name.to_owned(), ..LtpStreamStats::default() };
-        Statistics { counters, meter, arrivals: VecDeque::new() }
+    pub(super) fn new(name: &str, type_name: &str, mode: Mode, meter: BudgetMeter) -> Statistics {
+        Statistics {
+            name: name.to_owned(),
+            type_name: type_name.to_owned(),
+            mode,
+            meter,
+            arrivals: VecDeque::new(),
+            messages_in: 0,
+            memories: 0,
+            sent: SentCounters::default(),
+            received: ReceivedCounters::default(),
+            compression: Compression::default(),
+            dropped_before_sending: 0,
+            refusals: BTreeMap::new(),
+            last_refusal: String::new(),
+            warned: 0,
+        }
     }
 
     /// A message was taken in, and leaves as tensor `sequence`.
-    pub(crate) fn sent(&mut self, sequence: u32, arrival: Steady, raw: usize, wire: usize) {
-        self.counters.messages_in += 1;
-        self.counters.tensors_sent += 1;
-        self.counters.bytes_raw += raw as u64;
-        self.counters.bytes_wire += wire as u64;
+    pub(super) fn taken(&mut self, sequence: u32, arrival: Steady) {
+        self.messages_in += 1;
         if self.arrivals.len() >= UNDER_WAY {
             self.arrivals.pop_front();
         }
@@ -36,57 +65,119 @@ impl Statistics {
     }
 
     /// When the message that became tensor `sequence` arrived, if it came through this node.
-    pub(crate) fn arrival_of(&mut self, sequence: u32) -> Option<Steady> {
+    pub(super) fn arrival_of(&mut self, sequence: u32) -> Option<Steady> {
         let at = self.arrivals.iter().position(|(number, _)| *number == sequence)?;
         self.arrivals.remove(at).map(|(_, arrival)| arrival)
     }
 
+    /// How far the sending end is.
+    pub(super) fn sending(&mut self, counters: SentCounters, compression: Compression, dropped: u64) {
+        self.sent = counters;
+        self.compression = compression;
+        self.dropped_before_sending = dropped;
+    }
+
+    /// How far the receiving end is.
+    pub(super) fn receiving(&mut self, counters: &ReceivedCounters) {
+        self.received.clone_from(counters);
+    }
+
     /// A tensor came out whole and verified.
-    pub(crate) fn received(&mut self, from: Steady, now: Steady) {
-        self.counters.tensors_received += 1;
+    pub(super) fn delivered(&mut self, from: Steady, now: Steady) {
         self.meter.record(from, now);
     }
 
     /// A memory is published.
-    pub(crate) fn remembered(&mut self) {
-        self.counters.memories += 1;
+    pub(super) fn remembered(&mut self) {
+        self.memories += 1;
     }
 
-    /// Something was refused.
-    pub(crate) fn refused(&mut self, reason: &dyn std::fmt::Display) {
-        self.counters.refused += 1;
-        self.counters.last_refusal = reason.to_string();
-        if self.counters.refused % 1000 == 1 {
-            tracing::warn!("stream '{}': refused ({} so far): {reason}", self.counters.name, self.counters.refused);
+    /// Says why the inbox refused something, which it has counted.
+    pub(super) fn explain(&mut self, reason: &dyn std::fmt::Display) {
+        self.last_refusal = reason.to_string();
+        self.warned += 1;
+        if self.warned % 1000 == 1 {
+            tracing::warn!("stream '{}': refused ({} so far): {reason}", self.name, self.warned);
         }
     }
 
+    /// Something else was refused.
+    pub(super) fn refused(&mut self, kind: &'static str, reason: &dyn std::fmt::Display) {
+        *self.refusals.entry(kind).or_default() += 1;
+        self.explain(reason);
+    }
+
     /// A message was taken in that became no tensor.
-    pub(crate) fn not_sent(&mut self, reason: &dyn std::fmt::Display) {
-        self.counters.messages_in += 1;
-        self.refused(reason);
+    pub(super) fn not_sent(&mut self, kind: &'static str, reason: &dyn std::fmt::Display) {
+        self.messages_in += 1;
+        self.refused(kind, reason);
     }
 
-    /// A tensor was given up.
-    pub(crate) fn incomplete(&mut self) {
-        self.counters.incomplete += 1;
+    fn all_refusals(&self) -> BTreeMap<&'static str, u64> {
+        let mut all = self.refusals.clone();
+        for (kind, count) in &self.received.refusals {
+            *all.entry(kind).or_default() += count;
+        }
+        all
     }
 
-    /// Messages lost before the sending end could take them.
-    pub(crate) fn set_dropped_before_sending(&mut self, dropped: u64) {
-        self.counters.dropped = dropped;
+    /// Adds to the node's diagnostics.
+    pub(super) fn report(&self, report: &mut Report) {
+        let refusals = self.all_refusals();
+        report.add(
+            &format!("{}: received, lost", self.name),
+            format!("{}, {}", self.received.tensors, self.received.lost),
+        );
+        for (kind, count) in &refusals {
+            report.add(&format!("{}: refused, {kind}", self.name), count);
+        }
+        if !refusals.is_empty() {
+            report.is(Health::Warn, format!("{}: {}", self.name, self.last_refusal));
+        }
     }
 
     /// The message; `dropped` are those lost at the receiving end.
-    pub(crate) fn message(&self, dropped: u64) -> LtpStreamStats {
-        let monitor = self.meter.monitor();
+    pub(super) fn message(&self, dropped: u64) -> LtpStreamStats {
+        let (sent, received, monitor) = (&self.sent, &self.received, self.meter.monitor());
+        let refusals = self.all_refusals();
+        let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
+        let part = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
         LtpStreamStats {
-            dropped: self.counters.dropped + dropped,
-            latency_ms_last: monitor.last().as_secs_f64() * 1e3,
-            latency_ms_max: monitor.max().as_secs_f64() * 1e3,
-            jitter_ms: monitor.jitter().as_secs_f64() * 1e3,
+            name: self.name.clone(),
+            type_: self.type_name.clone(),
+            mode: self.mode.name().to_owned(),
+            compression: self.compression.to_string(),
+            messages_in: self.messages_in,
+            tensors_sent: sent.tensors,
+            tensors_received: received.tensors,
+            keys_sent: sent.keys,
+            deltas_sent: sent.deltas,
+            refused: refusals.values().sum(),
+            last_refusal: self.last_refusal.clone(),
+            refusals: refusals
+                .iter()
+                .map(|(kind, count)| KeyValue { key: (*kind).to_owned(), value: count.to_string() })
+                .collect(),
+            incomplete: received.incomplete,
+            tensors_lost: received.lost,
+            loss: part(received.lost, received.lost + received.tensors),
+            dropped: self.dropped_before_sending + dropped,
+            chunks_sent: sent.packets,
+            chunks_resent: sent.resent,
+            chunks_duplicate: received.duplicates,
+            chunks_late: received.late,
+            senders: received.senders,
+            memories: self.memories,
+            bytes_raw: sent.bytes_raw,
+            bytes_wire: sent.bytes_wire,
+            ratio: part(sent.bytes_raw, sent.bytes_wire),
+            bytes_received: received.bytes,
+            latency_ms_last: ms(monitor.last()),
+            latency_ms_max: ms(monitor.max()),
+            jitter_ms: ms(monitor.jitter()),
+            latency_ms_budget: ms(monitor.budget().latency),
+            jitter_ms_budget: ms(monitor.budget().jitter),
             budget_violations: monitor.violations(),
-            ..self.counters.clone()
         }
     }
 }

@@ -7,7 +7,7 @@ use ecps_core::limits;
 use ecps_core::wire::proto::{Ltp, LtpChunk};
 use thiserror::Error;
 
-use super::{Event, Expiry};
+use super::{Event, Expiry, OLDEST_KEY};
 use crate::chunks::{self, ATTRIBUTE_PREFIX, MAX_CHUNKS, MetadataError};
 use crate::codec::{self, DecodeError, Facts, TYPE_CHUNK_END, TYPE_CHUNK_START, TYPE_DATA};
 use crate::tensor::Tensor;
@@ -80,6 +80,22 @@ pub enum ChunkRefusal {
     OlderThanAll,
 }
 
+impl ChunkRefusal {
+    /// The kind of reason, for counting.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            ChunkRefusal::NoHeader => "header",
+            ChunkRefusal::Frame(error) => error.kind(),
+            ChunkRefusal::Metadata(_) | ChunkRefusal::OtherMetadata(_) => "metadata",
+            ChunkRefusal::MessageType(_) => "message_type",
+            ChunkRefusal::Total(_) | ChunkRefusal::Index { .. } | ChunkRefusal::OtherTotal { .. } => "chunk_index",
+            ChunkRefusal::Final { .. } => "is_final",
+            ChunkRefusal::Payload(_) | ChunkRefusal::TooMuchPayload { .. } => "size",
+            ChunkRefusal::OlderThanAll => "old",
+        }
+    }
+}
+
 /// A chunk that is sound by itself: header, checksum, index, and a tensor of allowed size.
 pub(crate) struct Checked {
     sequence: u32,
@@ -90,7 +106,10 @@ pub(crate) struct Checked {
     /// Metadata without attributes, which only the first chunk has.
     common: BTreeMap<String, String>,
     metadata_bytes: usize,
-    piece: Box<[u8]>,
+    /// What the sender of a reliable stream still cares for.
+    oldest: Option<u32>,
+    crc: u32,
+    piece: Vec<u8>,
 }
 
 impl Checked {
@@ -113,16 +132,27 @@ impl Checked {
             return Err(ChunkRefusal::Final { index, total, is_final: chunk.is_final });
         }
         codec::check_header(&header, &chunk.chunk_data)?;
+        let crc = codec::announced_crc(&header)?;
         let mut frame = chunks::frame_from(&header.metadata)?;
         if index != 0 {
             frame.attributes.clear();
         }
-        Facts::check(&frame, (total as usize).saturating_mul(limits::LTP_FRAME_BYTES))?;
+        Facts::check(&frame, &header.metadata, (total as usize).saturating_mul(limits::LTP_FRAME_BYTES))?;
         let metadata_bytes = header.metadata.iter().map(|(key, value)| key.len() + value.len() + PIECE_OVERHEAD).sum();
         let mut common = header.metadata;
-        common.retain(|key, _| !key.starts_with(ATTRIBUTE_PREFIX));
-        let piece = chunk.chunk_data.into_boxed_slice();
-        Ok(Checked { sequence: header.sequence_number, index, total, frame, common, metadata_bytes, piece })
+        // Chunks of one tensor differ in this, since time passes between them.
+        let oldest = super::oldest(&common)?;
+        common.retain(|key, _| key != OLDEST_KEY && !key.starts_with(ATTRIBUTE_PREFIX));
+        let (sequence, piece) = (header.sequence_number, chunk.chunk_data);
+        Ok(Checked { sequence, index, total, frame, common, metadata_bytes, oldest, crc, piece })
+    }
+
+    pub(crate) fn oldest(&self) -> Option<u32> {
+        self.oldest
+    }
+
+    pub(crate) fn total(&self) -> u32 {
+        self.total
     }
 
     pub(crate) fn sequence(&self) -> u32 {
@@ -133,22 +163,31 @@ impl Checked {
         self.frame.timestamp_ns
     }
 
+    /// Bytes of its piece.
+    pub(crate) fn bytes(&self) -> usize {
+        self.piece.len()
+    }
+
     /// Bytes that keeping it costs at most.
     pub(crate) fn cost(&self) -> usize {
         self.piece.len() + PIECE_OVERHEAD + SET_OVERHEAD + 2 * self.metadata_bytes
     }
 }
 
-/// A tensor as far as its chunks are there.
+/// A tensor as far as its chunks are there: those from the first on without a gap joined, the others apart.
 #[derive(Debug)]
 pub(crate) struct Partial {
     since: Steady,
     total: u32,
     frame: Ltp,
     common: BTreeMap<String, String>,
-    pieces: BTreeMap<u32, Box<[u8]>>,
-    payload_bytes: usize,
-    bytes: usize,
+    joined: Vec<u8>,
+    joined_crc: crc32fast::Hasher,
+    /// Index of the first chunk that is not joined.
+    next: u32,
+    ahead: BTreeMap<u32, (Vec<u8>, u32)>,
+    ahead_bytes: usize,
+    metadata_bytes: usize,
 }
 
 /// What came of adding a chunk.
@@ -166,9 +205,12 @@ impl Partial {
             total: chunk.total,
             frame: chunk.frame.clone(),
             common: chunk.common.clone(),
-            pieces: BTreeMap::new(),
-            payload_bytes: 0,
-            bytes: SET_OVERHEAD + chunk.metadata_bytes,
+            joined: Vec::new(),
+            joined_crc: crc32fast::Hasher::new(),
+            next: 0,
+            ahead: BTreeMap::new(),
+            ahead_bytes: 0,
+            metadata_bytes: chunk.metadata_bytes,
         }
     }
 
@@ -179,34 +221,68 @@ impl Partial {
         if let Some(key) = first_difference(&self.common, &chunk.common) {
             return Err(ChunkRefusal::OtherMetadata(key.chars().take(64).collect()));
         }
-        if self.pieces.contains_key(&chunk.index) {
+        if chunk.index < self.next || self.ahead.contains_key(&chunk.index) {
             return Ok(Added::Duplicate(chunk.index));
         }
         // zstd's own bound on its output is size + size / 256 + 64 bytes; another compressor may frame it more loosely.
         let original = self.frame.original_size;
         let limit = (original + original / 128) as usize + 4096;
-        if self.payload_bytes + chunk.piece.len() > limit {
+        if self.joined.len() + self.ahead_bytes + chunk.piece.len() > limit {
             return Err(ChunkRefusal::TooMuchPayload { limit, original });
         }
         if chunk.index == 0 {
             self.frame.attributes = chunk.frame.attributes;
-            self.bytes += chunk.metadata_bytes;
+            self.metadata_bytes += chunk.metadata_bytes;
         }
-        self.payload_bytes += chunk.piece.len();
-        self.bytes += chunk.piece.len() + PIECE_OVERHEAD;
-        self.pieces.insert(chunk.index, chunk.piece);
+        if chunk.index == self.next {
+            self.join(chunk.piece, chunk.crc);
+            while let Some((piece, crc)) = self.ahead.remove(&self.next) {
+                self.ahead_bytes -= piece.len();
+                self.join(piece, crc);
+            }
+        } else {
+            self.ahead_bytes += chunk.piece.len();
+            self.ahead.insert(chunk.index, (chunk.piece, chunk.crc));
+        }
         let received = self.received();
         Ok(if received == self.total { Added::Whole } else { Added::Missing { received, total: self.total } })
     }
 
-    /// Joins the pieces, checks the whole and decompresses it.
-    pub(crate) fn into_tensor(self, sequence: u32) -> Result<Tensor, super::Refusal> {
-        let mut payload = Vec::with_capacity(self.payload_bytes);
-        for piece in self.pieces.into_values() {
-            payload.extend_from_slice(&piece);
+    fn join(&mut self, piece: Vec<u8>, crc: u32) {
+        self.joined_crc.combine(&crc32fast::Hasher::new_with_initial_len(crc, piece.len() as u64));
+        if self.joined.is_empty() && self.next + 1 == self.total {
+            self.joined = piece;
+        } else {
+            let grown = self.capacity_for(piece.len());
+            self.joined.reserve_exact(grown - self.joined.len());
+            self.joined.extend_from_slice(&piece);
         }
-        let header = chunks::frame_header(&self.common, sequence, &payload).map_err(ChunkRefusal::Metadata)?;
-        Ok(codec::decode(Ltp { header: Some(header), tensor_zstd: payload, ..self.frame })?)
+        self.next += 1;
+    }
+
+    /// Room for so many bytes more: a quarter is added each time, so that growing costs little and wastes little.
+    fn capacity_for(&self, more: usize) -> usize {
+        let (needed, capacity) = (self.joined.len() + more, self.joined.capacity());
+        if needed <= capacity { capacity } else { needed.max(capacity + capacity / 4) }
+    }
+
+    /// What joining a piece of so many bytes may add beyond the piece itself.
+    pub(crate) fn growth(&self, piece: usize) -> usize {
+        self.capacity_for(piece + self.ahead_bytes) - self.joined.capacity()
+    }
+
+    /// Checks the whole and decompresses it. What its chunks said of it comes along.
+    pub(crate) fn into_tensor(self, sequence: u32) -> Result<(Tensor, BTreeMap<String, String>), super::Refusal> {
+        let found = self.joined_crc.finalize();
+        let metadata = self.common.clone();
+        let header =
+            chunks::frame_header(self.common, sequence, &self.joined, found).map_err(ChunkRefusal::Metadata)?;
+        let announced = codec::announced_crc(&header)?;
+        if found != announced {
+            return Err(DecodeError::Checksum { found, announced }.into());
+        }
+        let tensor = codec::restore(Ltp { header: Some(header), tensor_zstd: self.joined, ..self.frame })?;
+        Ok((tensor, metadata))
     }
 
     pub(crate) fn since(&self) -> Steady {
@@ -218,15 +294,17 @@ impl Partial {
     }
 
     pub(crate) fn received(&self) -> u32 {
-        self.pieces.len() as u32 // at most MAX_CHUNKS
+        self.next + self.ahead.len() as u32 // at most MAX_CHUNKS
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        let apart = self.ahead_bytes + self.ahead.len() * PIECE_OVERHEAD;
+        SET_OVERHEAD + self.metadata_bytes + self.joined.capacity() + apart
     }
 
-    pub(crate) fn missing(&self) -> Vec<u32> {
-        (0..self.total).filter(|index| !self.pieces.contains_key(index)).collect()
+    /// Indices of the first `limit` chunks that are missing.
+    pub(crate) fn missing(&self, limit: usize) -> Vec<u32> {
+        (self.next..self.total).filter(|index| !self.ahead.contains_key(index)).take(limit).collect()
     }
 
     pub(crate) fn expired(&self, sequence: u32, reason: Expiry) -> Event {

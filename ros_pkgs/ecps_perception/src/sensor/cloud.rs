@@ -3,6 +3,7 @@
 use ecps_core::clock::Stamp;
 
 use super::{Reader, SensorError, SensorMessage, Writer, agree};
+use crate::cdr::{CdrError, CdrReader, CdrWriter};
 use crate::tensor::{DType, Tensor};
 
 /// Most fields of a point: each takes an attribute, and a chunk's metadata has room for 64 entries.
@@ -49,6 +50,43 @@ pub struct PointField {
 /// A u8 tensor `[height, width, point_step]` where rows have no padding, else `[height, row_step]`.
 impl SensorMessage for PointCloud2 {
     const TYPE: &'static str = "sensor_msgs/msg/PointCloud2";
+
+    fn read(from: &mut CdrReader<'_>) -> Result<PointCloud2, CdrError> {
+        let (stamp, frame_id) = super::read_header(from)?;
+        let (height, width) = (from.u32("height")?, from.u32("width")?);
+        let count = from.count("fields", 20)?;
+        let mut fields = Vec::with_capacity(count);
+        for _ in 0..count {
+            fields.push(PointField {
+                name: from.text("fields.name")?.to_owned(),
+                offset: from.u32("fields.offset")?,
+                datatype: from.u8("fields.datatype")?,
+                count: from.u32("fields.count")?,
+            });
+        }
+        Ok(PointCloud2 {
+            stamp,
+            frame_id,
+            height,
+            width,
+            fields,
+            is_bigendian: from.bool("is_bigendian")?,
+            point_step: from.u32("point_step")?,
+            row_step: from.u32("row_step")?,
+            data: from.sequence("data", 1)?.to_vec(),
+            is_dense: from.bool("is_dense")?,
+        })
+    }
+
+    fn write(&self, to: &mut CdrWriter) {
+        super::write_header(to, self.stamp, &self.frame_id);
+        to.u32(self.height).u32(self.width).u32(self.fields.len() as u32);
+        for field in &self.fields {
+            to.text(&field.name).u32(field.offset).u8(field.datatype).u32(field.count);
+        }
+        to.bool(self.is_bigendian).u32(self.point_step).u32(self.row_step).sequence(&self.data, 1);
+        to.bool(self.is_dense);
+    }
 
     fn into_tensor(self, name: &str) -> Result<Tensor, SensorError> {
         let size = u64::from(self.row_step) * u64::from(self.height);

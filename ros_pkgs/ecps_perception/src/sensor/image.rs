@@ -3,6 +3,7 @@
 use ecps_core::clock::Stamp;
 
 use super::{Reader, SensorError, SensorMessage, Writer, agree};
+use crate::cdr::{CdrError, CdrReader, CdrWriter};
 use crate::tensor::{DType, Tensor};
 
 /// An image as `sensor_msgs/Image` has it.
@@ -30,6 +31,26 @@ pub struct Image {
 /// else u8 `[height, step]`.
 impl SensorMessage for Image {
     const TYPE: &'static str = "sensor_msgs/msg/Image";
+
+    fn read(from: &mut CdrReader<'_>) -> Result<Image, CdrError> {
+        let (stamp, frame_id) = super::read_header(from)?;
+        Ok(Image {
+            stamp,
+            frame_id,
+            height: from.u32("height")?,
+            width: from.u32("width")?,
+            encoding: from.text("encoding")?.to_owned(),
+            is_bigendian: from.u8("is_bigendian")?,
+            step: from.u32("step")?,
+            data: from.sequence("data", 1)?.to_vec(),
+        })
+    }
+
+    fn write(&self, to: &mut CdrWriter) {
+        super::write_header(to, self.stamp, &self.frame_id);
+        to.u32(self.height).u32(self.width).text(&self.encoding).u8(self.is_bigendian).u32(self.step);
+        to.sequence(&self.data, 1);
+    }
 
     fn into_tensor(self, name: &str) -> Result<Tensor, SensorError> {
         let size = u64::from(self.step) * u64::from(self.height);

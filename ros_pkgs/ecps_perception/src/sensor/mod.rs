@@ -8,16 +8,27 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use ecps_core::clock::Stamp;
+
+use crate::cdr::{CdrError, CdrReader, CdrWriter};
 use crate::tensor::{Tensor, TensorError};
 
 mod array;
 mod cloud;
+mod compressed;
+mod conversion;
 mod image;
+mod imu;
+mod joints;
 mod scan;
 
-pub use array::{Float32MultiArray, MultiArrayDimension};
+pub use array::{MultiArray, MultiArrayDimension};
 pub use cloud::{PointCloud2, PointField};
+pub use compressed::CompressedImage;
+pub use conversion::Conversion;
 pub use image::Image;
+pub use imu::Imu;
+pub use joints::JointState;
 pub use scan::LaserScan;
 
 /// Attribute that names the ROS type a tensor was made from.
@@ -27,6 +38,15 @@ pub const TYPE_ATTRIBUTE: &str = "ros.type";
 pub trait SensorMessage: Sized {
     /// Its ROS type.
     const TYPE: &'static str;
+
+    /// Reads it as it lies in DDS.
+    ///
+    /// # Errors
+    /// [`CdrError`].
+    fn read(from: &mut CdrReader<'_>) -> Result<Self, CdrError>;
+
+    /// Writes it as it lies in DDS.
+    fn write(&self, to: &mut CdrWriter);
 
     /// Makes the tensor called `name`.
     ///
@@ -47,6 +67,9 @@ pub enum SensorError {
     /// The tensor itself is not acceptable.
     #[error(transparent)]
     Tensor(#[from] TensorError),
+    /// The bytes are not those of the message's type.
+    #[error(transparent)]
+    Cdr(#[from] CdrError),
     /// Two sizes that must agree.
     #[error("{field} has {found}, and {expected} is needed ({why})")]
     Size {
@@ -93,7 +116,7 @@ pub enum SensorError {
         /// What its attribute says; empty when it has none.
         found: String,
         /// What is needed.
-        expected: &'static str,
+        expected: String,
     },
     /// An attribute that is not there.
     #[error("the tensor has no attribute '{0}'")]
@@ -114,8 +137,32 @@ pub enum SensorError {
         /// Its shape.
         shape: Vec<u32>,
         /// What is needed.
-        expected: &'static str,
+        expected: String,
     },
+}
+
+/// Reads a `std_msgs/Header`.
+fn read_header(from: &mut CdrReader<'_>) -> Result<(Stamp, String), CdrError> {
+    let stamp = Stamp::from_parts(from.i32("header.stamp.sec")?, from.u32("header.stamp.nanosec")?);
+    Ok((stamp, from.text("header.frame_id")?.to_owned()))
+}
+
+/// Writes a `std_msgs/Header`.
+fn write_header(to: &mut CdrWriter, stamp: Stamp, frame_id: &str) {
+    let (seconds, nanoseconds) = stamp.to_parts();
+    to.i32(seconds).u32(nanoseconds).text(frame_id);
+}
+
+fn f64_values(bytes: &[u8]) -> Vec<f64> {
+    bytes.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect()
+}
+
+fn f64_bytes(values: &[f64]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn f32_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// Refuses sizes that must agree and do not.
@@ -147,10 +194,13 @@ impl Writer {
 struct Reader<'a>(&'a BTreeMap<String, String>);
 
 impl<'a> Reader<'a> {
-    fn new(tensor: &'a Tensor, expected: &'static str) -> Result<Reader<'a>, SensorError> {
+    fn new(tensor: &'a Tensor, expected: &str) -> Result<Reader<'a>, SensorError> {
         match tensor.attributes().get(TYPE_ATTRIBUTE).map(String::as_str) {
             Some(found) if found == expected => Ok(Reader(tensor.attributes())),
-            found => Err(SensorError::OtherType { found: found.unwrap_or("").chars().take(64).collect(), expected }),
+            found => {
+                let found = found.unwrap_or("").chars().take(64).collect();
+                Err(SensorError::OtherType { found, expected: expected.to_owned() })
+            }
         }
     }
 

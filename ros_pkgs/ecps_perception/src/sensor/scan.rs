@@ -2,7 +2,8 @@
 
 use ecps_core::clock::Stamp;
 
-use super::{Reader, SensorError, SensorMessage, Writer, agree};
+use super::{Reader, SensorError, SensorMessage, Writer, agree, f32_bytes};
+use crate::cdr::{CdrError, CdrReader, CdrWriter};
 use crate::tensor::{DType, Tensor, f32_values};
 
 /// One sweep of a planar laser, as `sensor_msgs/LaserScan` has it.
@@ -36,6 +37,30 @@ pub struct LaserScan {
 impl SensorMessage for LaserScan {
     const TYPE: &'static str = "sensor_msgs/msg/LaserScan";
 
+    fn read(from: &mut CdrReader<'_>) -> Result<LaserScan, CdrError> {
+        let (stamp, frame_id) = super::read_header(from)?;
+        Ok(LaserScan {
+            stamp,
+            frame_id,
+            angle_min: from.f32("angle_min")?,
+            angle_max: from.f32("angle_max")?,
+            angle_increment: from.f32("angle_increment")?,
+            time_increment: from.f32("time_increment")?,
+            scan_time: from.f32("scan_time")?,
+            range_min: from.f32("range_min")?,
+            range_max: from.f32("range_max")?,
+            ranges: f32_values(from.sequence("ranges", 4)?),
+            intensities: f32_values(from.sequence("intensities", 4)?),
+        })
+    }
+
+    fn write(&self, to: &mut CdrWriter) {
+        super::write_header(to, self.stamp, &self.frame_id);
+        to.f32(self.angle_min).f32(self.angle_max).f32(self.angle_increment).f32(self.time_increment);
+        to.f32(self.scan_time).f32(self.range_min).f32(self.range_max);
+        to.sequence(&f32_bytes(&self.ranges), 4).sequence(&f32_bytes(&self.intensities), 4);
+    }
+
     fn into_tensor(self, name: &str) -> Result<Tensor, SensorError> {
         let beams = u32::try_from(self.ranges.len()).unwrap_or(u32::MAX);
         let shape = if self.intensities.is_empty() {
@@ -64,7 +89,7 @@ impl SensorMessage for LaserScan {
             (DType::F32, [beams] | [2, beams]) => *beams as usize,
             (dtype, shape) => {
                 let (dtype, shape) = (dtype.name(), shape.to_vec());
-                return Err(SensorError::OtherShape { dtype, shape, expected: Self::TYPE });
+                return Err(SensorError::OtherShape { dtype, shape, expected: Self::TYPE.to_owned() });
             }
         };
         let mut ranges = f32_values(tensor.data());
