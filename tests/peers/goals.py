@@ -74,6 +74,7 @@ def states(peer):
     handle, future = goals.send(0.0)
     goals.result(future)
     known = lambda: {bytes(s.goal_info.goal_id.uuid) for s in statuses[-1].status_list}
+    peer.wait_until(lambda: bytes(handle.goal_id.uuid) in known(), "the finished goal in the status")
     peer.wait_until(lambda: bytes(handle.goal_id.uuid) not in known(), "the finished goal forgotten", limit=30.0)
     late = goals.client._get_result_async(handle)
     peer.wait_until(late.done, "an answer about the forgotten goal")
