@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use ecps_actuation::ErrorCode;
 use ecps_cli::replay::{NoJournal, Replay, Scenario};
-use ecps_core::wire::proto::{Eap, RobotPose, eap};
+use ecps_core::wire::proto::{Eap, GripperOp, RobotPose, eap, gripper_op};
 use prost::Message as _;
 
 fn drive(id: &str, x: f64, y: f64) -> Eap {
@@ -16,7 +16,8 @@ fn drive(id: &str, x: f64, y: f64) -> Eap {
 
 /// Two that arrive, one into a wall, one that nothing here can do.
 fn actions() -> Vec<Eap> {
-    let gripper = Eap { action: Some(eap::Action::Gripper(Default::default())), ..drive("grip", 0.0, 0.0) };
+    let open = GripperOp { command: gripper_op::Command::Open.into(), ..GripperOp::default() };
+    let gripper = Eap { action: Some(eap::Action::Gripper(open)), ..drive("grip", 0.0, 0.0) };
     vec![drive("there", 0.5, 0.2), drive("back", 0.0, 0.0), gripper, drive("wall", 100.0, 0.0)]
 }
 

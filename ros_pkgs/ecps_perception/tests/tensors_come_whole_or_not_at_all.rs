@@ -252,7 +252,12 @@ fn a_flood_stays_within_each_bound_and_leaves_other_senders_their_share() {
     }
     assert!(refused > 10, "{refused}");
     // A newer tensor of the same stream gets the room of the older.
-    let events = reassembler.chunk(&source("a"), chunks_of(&tensor(3, 5000), 2)[0].clone(), at(0.0));
+    let newer = chunks_of(&tensor(3, 50_000), 2).into_iter().take(3);
+    let events: Vec<Event> = newer.flat_map(|chunk| reassembler.chunk(&source("a"), chunk, at(0.0))).collect();
+    assert!(
+        events.iter().any(|event| matches!(event, Event::Expired { reason: Expiry::Superseded, .. })),
+        "{events:?}"
+    );
     assert!(matches!(events.last(), Some(Event::Progress { .. })), "{events:?}");
     for sender in ["c", "d"] {
         reassembler.chunk(&source(sender), chunks_of(&tensor(3, 5000), 2)[0].clone(), at(0.0));
