@@ -32,7 +32,7 @@ const ZONES: usize = 50;
 const POINTS: usize = 1000;
 const STOPS: usize = 50;
 /// Actions that wait while the robot is stopped, and how often.
-const QUEUED: usize = 10_000;
+const QUEUED: usize = 1000;
 const FILLED: usize = 5;
 /// Threads that send them.
 const SENDERS: usize = 8;
