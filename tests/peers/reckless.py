@@ -24,7 +24,8 @@ def scenario(peer):
     dice = random.Random(4)
     start, ways, last = time.monotonic(), 0.0, robot.pose()
     x, yaw, until = 1.5, 0.0, 0.0
-    while time.monotonic() < start + 30.0:
+    # Longer where it stands before walls most of the time: what it is held back from shows only on the way.
+    while time.monotonic() < start + (30.0 if ways > 2.0 else 90.0):
         now = time.monotonic()
         if now > until:
             # At a wall until it no longer goes on, then somewhere else.
@@ -47,7 +48,7 @@ def scenario(peer):
         last = here
     nearest = min(r for scan in scans for r in scan.ranges if math.isfinite(r))
     expect(nearest > TOUCHING, f"the robot came within {nearest:.3f} m of a wall, and {TOUCHING} m is touching it")
-    expect(ways > 1.0, f"it moved {ways:.2f} m in all, too little to meet a wall")
+    expect(ways > 2.0, f"it moved {ways:.2f} m in all, too little to meet a wall")
     state = robot.states[-1]
     print(json.dumps({"nearest": nearest, "way": ways, "reasons": dict(zip(state.reasons, state.reason_counts))}))
 
