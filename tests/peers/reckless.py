@@ -25,7 +25,7 @@ def scenario(peer):
     start, ways, last = time.monotonic(), 0.0, robot.pose()
     x, yaw, until = 1.5, 0.0, 0.0
     # Longer where it stands before walls most of the time: what it is held back from shows only on the way.
-    while time.monotonic() < start + (30.0 if ways > 2.0 else 90.0):
+    while time.monotonic() < start + (30.0 if ways > 2.0 else 70.0):
         now = time.monotonic()
         if now > until:
             # At a wall until it no longer goes on, then somewhere else.
