@@ -1,7 +1,7 @@
 //! `ecps memory` on files without a server, and `ecps-conformance mep-query`, as somebody runs them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -144,7 +144,7 @@ fn damage_is_named_and_what_is_whole_is_salvaged() {
 
 fn tensor(values: [f32; 2], similarity: Option<f64>) -> Ltp {
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let attributes: HashMap<String, String> =
+    let attributes: BTreeMap<String, String> =
         similarity.map(|similarity| ("similarity".into(), similarity.to_string())).into_iter().collect();
     Ltp {
         tensor_zstd: zstd::bulk::compress(&bytes, 3).unwrap(),
