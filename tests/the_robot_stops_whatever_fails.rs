@@ -198,7 +198,7 @@ fn signal(process: Option<&Process>, signal: Signal) -> Steady {
 }
 
 /// Gives the saboteur an order; when it obeyed.
-fn order(campaign: &Campaign, executor: Option<&Process>, order: &str) -> Steady {
+fn order(campaign: &mut Campaign, executor: Option<&Process>, order: &str) -> Steady {
     campaign.onlooker.tell(order);
     let start = format!("{order} at ");
     let line = executor.unwrap().wait_for_line(&start, SOON);
