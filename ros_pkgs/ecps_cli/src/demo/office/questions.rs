@@ -27,11 +27,14 @@ const ROUNDING: f64 = 1e-4;
 /// More than the tour leaves.
 const ALL: u32 = 1000;
 
-/// One question, in words, as a request, and whether a memory answers it; none: it is a matter of rounding.
-struct Question<'a> {
+/// Whether a memory answers a question; none: it is a matter of rounding.
+type Look = Box<dyn Fn(&MemoryRecord) -> Option<bool>>;
+
+/// One question: in words, as a request, and as a look at each memory.
+struct Question {
     words: String,
     request: QueryMemory::Request,
-    answers: Box<dyn Fn(&MemoryRecord) -> Option<bool> + 'a>,
+    answers: Look,
 }
 
 impl Day {
@@ -64,7 +67,7 @@ impl Day {
         Ok(())
     }
 
-    fn questions<'a>(&self, about: &Seen) -> Result<[Question<'a>; 4], DemoError> {
+    fn questions(&self, about: &Seen) -> Result<[Question; 4], DemoError> {
         let scan = about.scan.clone();
         let when = ecps_ros::stamp(&scan.header.stamp);
         let embedding = embed::scan::describe(&scan.into_plain()).map_err(|e| DemoError::Missing(e.to_string()))?;
