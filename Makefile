@@ -20,7 +20,7 @@ lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-# Measures, beside peers, and appends to benches/RESULTS.md. BENCH=name runs one of node, eap, journal, memory, ltp, perception, end_to_end.
+# Measures, beside peers, and appends to benches/RESULTS.md. BENCH=name runs one of node, eap, journal, memory, ltp, perception, end_to_end, trust.
 bench: setup
 	@tools/bench_photo || echo 'without scikit-learn, the photo of bench ltp is made up'
 	@cargo build --workspace --bins --examples

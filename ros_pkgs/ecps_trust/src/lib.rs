@@ -1,0 +1,15 @@
+//! Which device is speaking, and in what state it is.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`provider`] | the device's key, wherever it lives |
+//! | [`software`] | one in an encrypted file |
+//! | [`secret_file`] | files that only their owner may read |
+//! | [`tpm`] | one in a TPM 2.0, and its quotes |
+//! | [`attestation`] | reports of a device's state, and who believes them |
+
+pub mod attestation;
+pub mod provider;
+pub mod secret_file;
+pub mod software;
+pub mod tpm;
