@@ -141,7 +141,7 @@ impl Checked {
         let metadata_bytes = header.metadata.iter().map(|(key, value)| key.len() + value.len() + PIECE_OVERHEAD).sum();
         let mut common = header.metadata;
         // Chunks of one tensor differ in this, since time passes between them.
-        let oldest = super::oldest(&common)?;
+        let oldest = super::stream::oldest(&common)?;
         common.retain(|key, _| key != OLDEST_KEY && !key.starts_with(ATTRIBUTE_PREFIX));
         let (sequence, piece) = (header.sequence_number, chunk.chunk_data);
         Ok(Checked { sequence, index, total, frame, common, metadata_bytes, oldest, crc, piece })
