@@ -14,7 +14,7 @@ use ecps_core::wire::proto::{Ltp, LtpAck, LtpChunk};
 use crate::codec::{self, DecodeError};
 use crate::reassembly::bounds::Share;
 use crate::reassembly::order::Whole;
-use crate::reassembly::partial::{Checked, Partial};
+use crate::reassembly::partial::Checked;
 use crate::reassembly::stream::{Arrival, Standing, Stream};
 
 mod ack;
@@ -145,8 +145,8 @@ impl Reassembler {
             events.push(Event::Late { sequence, chunks: chunk.total() });
             return Ok(());
         }
-        self.make_room(source, &chunk, events)?;
-        self.stream(source).add(chunk, &arrival, events)
+        let spare = self.make_room(source, &chunk, events)?;
+        self.stream(source).add(chunk, &arrival, spare, events)
     }
 
     fn stream(&mut self, source: &Source) -> &mut Stream {
@@ -168,7 +168,8 @@ impl Reassembler {
     }
 
     /// Sees to it that the chunk fits into every bound, giving up other sets of the same stream where that helps.
-    fn make_room(&mut self, source: &Source, chunk: &Checked, events: &mut Vec<Event>) -> Result<(), Refusal> {
+    /// Returns the bytes that are still free beyond.
+    fn make_room(&mut self, source: &Source, chunk: &Checked, events: &mut Vec<Event>) -> Result<usize, Refusal> {
         let Bounds { sender_bytes, sets_per_stream, .. } = self.bounds;
         loop {
             let stream = self.streams.get(source);
@@ -185,7 +186,7 @@ impl Reassembler {
             } else if crowded {
                 Refusal::Chunk(ChunkRefusal::OlderThanAll)
             } else {
-                return Ok(());
+                return Ok((sender_bytes - sender_held - more).min(self.share.limit() - everywhere - more));
             };
             let given_up = self.streams.get_mut(source).and_then(|stream| stream.make_way(chunk.sequence()));
             events.push(given_up.ok_or(refusal)?);

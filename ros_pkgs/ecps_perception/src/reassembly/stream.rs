@@ -124,14 +124,20 @@ impl Stream {
         }
     }
 
-    /// Takes in a chunk for which there is room.
-    pub(super) fn add(&mut self, chunk: Checked, arrival: &Arrival, events: &mut Vec<Event>) -> Result<(), Refusal> {
+    /// Takes in a chunk for which there is room, and `spare` bytes more.
+    pub(super) fn add(
+        &mut self,
+        chunk: Checked,
+        arrival: &Arrival,
+        spare: usize,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Refusal> {
         let sequence = arrival.sequence;
         let set = match self.sets.get_mut(&sequence) {
             Some(set) => set,
             None => self.sets.entry(sequence).or_insert(Partial::new(&chunk, arrival.at)),
         };
-        match set.add(chunk)? {
+        match set.add(chunk, spare)? {
             Added::Duplicate(index) => events.push(Event::Duplicate { sequence, index }),
             Added::Missing { received, total } => events.push(Event::Progress { sequence, received, total }),
             Added::Whole => {
