@@ -197,6 +197,14 @@ fn signal(process: Option<&Process>, signal: Signal) -> Steady {
     before
 }
 
+/// Gives the saboteur an order; when it obeyed.
+fn order(campaign: &Campaign, executor: Option<&Process>, order: &str) -> Steady {
+    campaign.onlooker.tell(order);
+    let start = format!("{order} at ");
+    let line = executor.unwrap().wait_for_line(&start, SOON);
+    Steady(Duration::from_nanos(line.split(&start).nth(1).unwrap().trim().parse().unwrap()))
+}
+
 fn end(_: &mut Campaign, executor: Option<Process>, supervisor: Option<Process>) {
     if let Some(executor) = executor {
         executor.signal(Signal::CONT);
@@ -215,22 +223,12 @@ fn an_executor_that_is_killed_or_aborts() {
 
 #[test]
 fn an_executor_that_panics() {
-    let panic = |campaign: &mut Campaign, _: &mut Option<Process>, _: &mut Option<Process>| {
-        let before = SystemSteady.now();
-        campaign.onlooker.tell("panic");
-        before
-    };
-    Campaign::new(2).run("panic", 0, panic, end);
+    Campaign::new(2).run("panic", 0, |campaign, executor, _| order(campaign, executor.as_ref(), "panic"), end);
 }
 
 #[test]
 fn an_executor_that_is_deadlocked() {
-    let deadlock = |campaign: &mut Campaign, _: &mut Option<Process>, _: &mut Option<Process>| {
-        let before = SystemSteady.now();
-        campaign.onlooker.tell("deadlock");
-        before
-    };
-    Campaign::new(3).run("deadlock", 0, deadlock, end);
+    Campaign::new(3).run("deadlock", 0, |campaign, executor, _| order(campaign, executor.as_ref(), "deadlock"), end);
 }
 
 /// It wakes up in another time: it must put out nothing but zero, and say why.

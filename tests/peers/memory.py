@@ -5,6 +5,7 @@ import math
 from builtin_interfaces.msg import Time
 from ecps_msgs.msg import MemoryHit, MemoryRecord, MemoryStats
 from ecps_msgs.srv import (
+    ConsolidateMemory,
     DeleteMemory,
     GetMemory,
     PutMemory,
@@ -14,8 +15,9 @@ from ecps_msgs.srv import (
     SnapshotMemory,
 )
 from geometry_msgs.msg import Point
+from visualization_msgs.msg import Marker, MarkerArray
 
-from peer import expect, expect_equal, expect_words, run
+from peer import LATCHED, expect, expect_equal, expect_words, run
 
 NONE, INVALID, EXPIRED, NOT_FOUND = 0, 1, 4, 6
 
@@ -101,6 +103,37 @@ def scenario(peer):
     answer = ask(weight_recency=1.0, weight_importance=1.0)
     expect(all(0 <= hit.score <= 2 and hit.importance == 0.5 for hit in answer.hits), "the parts of the score")
 
+    # RViz sees where memories are and where the last hits were, all of it in each message.
+    markers = peer.listen(MarkerArray, "/mep_server/markers", LATCHED)
+
+    def drawn(name):
+        if not markers:
+            return None
+        expect_equal(markers[-1].markers[0].action, Marker.DELETEALL, "what was drawn before")
+        return sorted(p.x for m in markers[-1].markers[1:] if m.ns == name and m.header.frame_id == "map" for p in m.points)
+
+    peer.wait_until(lambda: drawn("memories") == [10.0 * i for i in range(10)], "markers of all memories")
+    answer = ask(**place)
+    expect_equal((answer.staleness.sec, answer.staleness.nanosec), (0, 0), "staleness of a single store")
+    peer.wait_until(lambda: drawn("hits") == [40.0, 50.0, 60.0], "markers of the last hits")
+    expect_equal(len(drawn("memories")), 10, "markers of memories beside those of hits")
+
+    # A summary of what is alike names its members, which stay.
+    consolidate = peer.client(ConsolidateMemory, "/mep_server/consolidate")
+    request = ConsolidateMemory.Request(caller=peer.caller(), model_id="plane", min_sim=0.97, members=3)
+    request.not_after = Time(sec=140, nanosec=5)
+    answer = peer.call(consolidate, request)
+    expect_equal((answer.error_code, len(answer.ids)), (NONE, 1), f"the summaries ({answer.error_msg})")
+    summary = peer.call(get, GetMemory.Request(caller=peer.caller(), id=answer.ids[0])).record
+    expect(len(summary.parents) >= 3 and set(summary.parents) <= {f"m{i}" for i in range(5)}, f"parents {summary.parents}")
+    for member in summary.parents:
+        expect_equal(peer.call(get, GetMemory.Request(caller=peer.caller(), id=member)).error_code, NONE, "a member")
+    request = ConsolidateMemory.Request(caller=peer.caller(), model_id="plane", min_sim=0.97, members=1)
+    answer = peer.call(consolidate, request)
+    expect_equal(answer.error_code, INVALID, "code of groups of one")
+    answer = peer.call(delete, DeleteMemory.Request(caller=peer.caller(), ids=[summary.id]))
+    expect_equal(answer.deleted, 1, "the summary deleted")
+
     # A snapshot brings back what was deleted and moved since.
     answer = peer.call(snapshot, SnapshotMemory.Request(caller=peer.caller(), name="tour"))
     expect_equal((answer.error_code, answer.records), (NONE, 10), f"the snapshot ({answer.error_msg})")
@@ -157,7 +190,7 @@ def scenario(peer):
     answer = peer.call(get, GetMemory.Request(caller=peer.caller(), id="m0"))
     expect_equal(answer.error_code, NOT_FOUND, "code of a get of what was deleted")
 
-    peer.wait_until(lambda: stats and stats[-1].deletes == 3, "the deletes in ~/stats")
+    peer.wait_until(lambda: stats and stats[-1].deletes == 4, "the deletes in ~/stats")
     expect_equal(stats[-1].records, 10, "records in ~/stats")
 
 

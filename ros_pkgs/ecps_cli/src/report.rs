@@ -39,7 +39,7 @@ mod terminal;
 pub(crate) use chart::stage as latency_chart;
 pub use map::map_svg;
 pub use model::{
-    Claim, Fact, FloorMap, Latency, Memory, Path, Point, Recall, RecallVerdict, Refusal, Report, Stage, Verdict,
+    Answer, Claim, Fact, FloorMap, Latency, Memory, Path, Point, Recall, RecallVerdict, Refusal, Report, Stage, Verdict,
 };
 pub(crate) use page::STYLE as PAGE_STYLE;
 pub use page::page;

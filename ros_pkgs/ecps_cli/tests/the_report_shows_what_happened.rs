@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path as File;
 
 use ecps_cli::report::{
-    Claim, Fact, FloorMap, Latency, Memory, Path, Point, Recall, RecallVerdict, Refusal, Report, Stage, Verdict,
-    map_svg, page,
+    Answer, Claim, Fact, FloorMap, Latency, Memory, Path, Point, Recall, RecallVerdict, Refusal, Report, Stage,
+    Verdict, map_svg, page,
 };
 
 fn p(x: f64, y: f64) -> Point {
@@ -86,6 +86,7 @@ fn sample() -> Report {
             walls: walls(),
             paths: vec![Path { name: "robot1".into(), points: smooth.collect() }],
             memories: rooms.iter().map(|(name, x, y)| Memory { at: p(*x, *y), label: (*name).into() }).collect(),
+            answers: vec![Answer { question: "near <here>".into(), at: vec![p(12.0, 6.0), p(f64::NAN, 0.0)] }],
             recalls: vec![
                 recall(4, 0, 0.73, RecallVerdict::Refuted),
                 recall(5, 1, 0.97, RecallVerdict::Confirmed),
@@ -134,6 +135,7 @@ fn the_map_shows_each_thing_that_happened() {
     // One more of each in the legend.
     for (class, number) in [
         ("memory", 6 + 1),
+        ("answer", 1 + 2),
         ("recall", 2 + 1),
         ("refuted", 1 + 1),
         ("refusal", 2 + 1),
@@ -218,6 +220,7 @@ fn odd_input_is_drawn_without_nonsense() {
             Path { name: "one".into(), points: vec![p(1.0, 2.0)] },
         ],
         memories: vec![Memory { at: odd, label: "nowhere".into() }],
+        answers: vec![Answer { question: String::new(), at: vec![odd] }],
         recalls: vec![Recall {
             asked_at: odd,
             found_at: p(0.0, 0.0),

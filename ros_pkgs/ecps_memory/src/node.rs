@@ -26,8 +26,9 @@ use ecps_ros::{
     BudgetEvents, BudgetMeter, Managed, Node, NodeClock, ParameterError, Parameters, Publisher, StartError, qos,
 };
 
-use crate::{Cause, Consolidation, GraphFile, Likeness, Memory, Options, Query, Record, Stored, uuid_ids};
+use crate::{Answer, Cause, Consolidation, GraphFile, Likeness, Memory, Options, Query, Record, Stored, uuid_ids};
 use convert::{hit_to_ros, query_from_ros, record_from_ros, record_to_ros, transform_from_ros, way_to_ros};
+use markers::Drawing;
 
 /// Between two looks at where memories are, for `~/markers`.
 const MARKERS_EVERY: Duration = Duration::from_secs(5);
@@ -48,7 +49,8 @@ const OUTBOX_EVERY: Duration = Duration::from_millis(10);
 enum Outgoing {
     /// A match of the standing query at this place in the list.
     Match(usize, Box<MemoryHit>),
-    Markers(MarkerArray),
+    /// What is to be drawn of an answer, and how.
+    Draw(fn(&mut Drawing, &Answer), Box<Answer>),
 }
 
 /// The end that answers have.
@@ -93,6 +95,7 @@ pub struct Server {
     matches: Vec<Publisher<MemoryHit>>,
     stats: Publisher<MemoryStats>,
     markers: Publisher<MarkerArray>,
+    drawing: Drawing,
     outbox: Outbox,
     outgoing: Receiver<Outgoing>,
     most_markers: u32,
@@ -164,6 +167,7 @@ fn configure(node: &mut Node<Server>) -> Result<Server, StartError> {
         matches,
         stats: node.publisher("~/stats", qos::default())?,
         markers: node.publisher("~/markers", qos::latched())?,
+        drawing: Drawing::default(),
         outbox: Outbox { sender, lost: Arc::default() },
         outgoing,
         most_markers: node.parameters().integer("markers")?.clamp(0, 1000) as u32,
@@ -252,7 +256,7 @@ impl Server {
             let response = match pending.await {
                 Ok(answer) => {
                     if let Some(outbox) = outbox {
-                        outbox.leave(Outgoing::Markers(markers::hits(&answer)));
+                        outbox.leave(Outgoing::Draw(Drawing::hits, Box::new(answer.clone())));
                     }
                     QueryMemory::Response {
                         total_matched: answer.total_matched,
@@ -428,7 +432,10 @@ impl Server {
     fn publish_outgoing(&mut self) {
         for message in self.outgoing.try_iter() {
             match message {
-                Outgoing::Markers(markers) => self.markers.publish(&markers),
+                Outgoing::Draw(draw, answer) => {
+                    draw(&mut self.drawing, &answer);
+                    self.markers.publish(&self.drawing.message());
+                }
                 Outgoing::Match(place, hit) => {
                     if let Some(publisher) = self.matches.get(place) {
                         publisher.publish(&hit);
@@ -447,7 +454,7 @@ impl Server {
         let (pending, outbox) = (self.memory.query(newest), self.outbox.clone());
         self.runtime.spawn(async move {
             if let Ok(answer) = pending.await {
-                outbox.leave(Outgoing::Markers(markers::memories(&answer)));
+                outbox.leave(Outgoing::Draw(Drawing::memories, Box::new(answer)));
             }
         });
     }

@@ -1,5 +1,6 @@
 //! The simulated robot's day: a tour, questions, an answer driven to, and a rogue.
 
+mod questions;
 mod reckless;
 
 use std::path::Path;
@@ -17,7 +18,8 @@ use nalgebra::{Isometry2, Point2};
 use super::node::{GateState, LaserScan, MemoryHit, MemoryRecord, Peer, QueryMemory, Sample, planar};
 use super::{DemoError, claim, journal, measured, progress, stack};
 use crate::report::{
-    Claim, Fact, FloorMap, Latency, Memory, Path as DrawnPath, Point, Recall, RecallVerdict, Refusal, Report, Stage,
+    Answer, Claim, Fact, FloorMap, Latency, Memory, Path as DrawnPath, Point, Recall, RecallVerdict, Refusal, Report,
+    Stage,
 };
 
 const NAMESPACE: &str = "/robot1";
@@ -41,6 +43,7 @@ struct Day {
     refusals: Vec<Refusal>,
     queries: Vec<Sample>,
     memories: Vec<MemoryRecord>,
+    answers: Vec<Answer>,
     goals: u64,
     began: Instant,
 }
@@ -72,6 +75,7 @@ pub(super) fn run(run: &Path) -> Result<Report, DemoError> {
         refusals: Vec::new(),
         queries: Vec::new(),
         memories: Vec::new(),
+        answers: Vec::new(),
         goals: 0,
         began: Instant::now(),
     };
@@ -83,6 +87,7 @@ pub(super) fn run(run: &Path) -> Result<Report, DemoError> {
     day.let_a_planner_loose()?;
     day.stop_and_reset()?;
     day.account_for_memories()?;
+    day.ask_in_every_way(&seen)?;
     let (killed, last) = day.kill_the_executor(&mut supervisor)?;
     progress("stopping the nodes and reading the journal back");
     supervisor.shutdown();
@@ -379,6 +384,7 @@ impl Day {
                 points: heard.path.iter().map(|(_, pose)| drawn(pose)).collect(),
             }],
             memories: memories.collect(),
+            answers: self.answers.clone(),
             recalls: self.recalls.clone(),
             refusals: self.refusals.clone(),
         };

@@ -40,6 +40,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Least similarity of a revisit, and how many like it are looked at.
 const MIN_SIM: f32 = 0.8;
 const CANDIDATES: u32 = 5;
+/// To know what there was to find: every how many questions, and every how many earlier scans, scan matching looks itself.
+const CHECK_EVERY: usize = 4;
+const COMPARE_EVERY: usize = 8;
 
 /// What came of playing the recording, by the scans' stamps.
 struct Played {
@@ -58,6 +61,10 @@ struct Revisits {
     recalls: Vec<Recall>,
     queries: Vec<Sample>,
     similarities: Vec<f64>,
+    /// Questions of which scan matching itself found an earlier scan of the same place, and how many of them the memory
+    /// answered with a place that it confirms.
+    known: usize,
+    found: usize,
 }
 
 pub(super) fn run(bag: &Path, run: &Path) -> Result<Report, DemoError> {
@@ -184,7 +191,9 @@ fn find_revisits(played: &Played, peer: &Peer) -> Result<Revisits, DemoError> {
     let scans = &played.restored;
     let first = scans.keys().next().copied().unwrap_or_default();
     let mut revisits = Revisits::default();
-    for (time, scan) in scans.iter().step_by(ASK_EVERY) {
+    let points = |scan: &LaserScan| ScanPoints::new(&scan.clone().into_plain()).ok();
+    let compared: Vec<_> = scans.iter().step_by(COMPARE_EVERY).filter_map(|(t, s)| Some((*t, points(s)?))).collect();
+    for (number, (time, scan)) in scans.iter().step_by(ASK_EVERY).enumerate() {
         // Not the first scan, which was remembered as often as it took the nodes to start.
         if time - APART_NS <= first {
             continue;
@@ -206,6 +215,13 @@ fn find_revisits(played: &Played, peer: &Peer) -> Result<Revisits, DemoError> {
         let is_confirmed =
             |hit: &&MemoryHit| seen(hit).is_some_and(|other| is_same_place(&other.clone().into_plain(), &plain));
         let confirmed = hits.iter().find(is_confirmed);
+        let earlier =
+            || compared.iter().take_while(|(earlier, _)| *earlier <= time - APART_NS).map(|(_, points)| points);
+        let was_here = |here: ScanPoints| earlier().any(|there| is_confirmed_by_match(there, &here));
+        if number % CHECK_EVERY == 0 && points(scan).is_some_and(was_here) {
+            revisits.known += 1;
+            revisits.found += usize::from(confirmed.is_some());
+        }
         let Some(hit) = confirmed.or(hits.first()) else { continue };
         let similarity = f64::from(hit.similarity);
         let verdict = match confirmed {
@@ -228,7 +244,11 @@ fn point(pose: &Isometry2<f64>) -> Point {
 
 fn is_same_place(reference: &ecps_perception::sensor::LaserScan, query: &ecps_perception::sensor::LaserScan) -> bool {
     let (Ok(reference), Ok(query)) = (ScanPoints::new(reference), ScanPoints::new(query)) else { return false };
-    match_scans(&reference, &query).is_ok_and(|found| found.confirm(&Thresholds::default()).is_ok())
+    is_confirmed_by_match(&reference, &query)
+}
+
+fn is_confirmed_by_match(reference: &ScanPoints, query: &ScanPoints) -> bool {
+    match_scans(reference, query).is_ok_and(|found| found.confirm(&Thresholds::default()).is_ok())
 }
 
 fn report(played: &Played, revisits: &Revisits, peer: &Peer) -> Report {
@@ -243,6 +263,7 @@ fn report(played: &Played, revisits: &Revisits, peer: &Peer) -> Report {
     let recognised = revisits.recalls.len();
     let confirmed = revisits.similarities.len();
     let precision = if recognised == 0 { 0.0 } else { confirmed as f64 / recognised as f64 };
+    let recall = if revisits.known == 0 { 0.0 } else { revisits.found as f64 / revisits.known as f64 };
     let mut similarities = revisits.similarities.clone();
     similarities.sort_by(f64::total_cmp);
     let median = similarities.get(similarities.len() / 2).copied().unwrap_or(f64::NAN);
@@ -259,6 +280,12 @@ fn report(played: &Played, revisits: &Revisits, peer: &Peer) -> Report {
             confirmed > 0,
         ),
         claim("Precision of the recognised", format!("{:.0} %", precision * 100.0), "over 50 %", precision > 0.5),
+        claim(
+            "Recall, of revisits that scan matching finds by itself",
+            format!("{} of {}, {:.0} %", revisits.found, revisits.known, recall * 100.0),
+            "over 50 %",
+            recall > 0.5,
+        ),
         measured("LTP, scan to restored scan, p99", p99(&heard.ltp), MessageKind::Ltp),
         measured("Memory query, round trip, p99", p99(&revisits.queries), MessageKind::MepQuery),
     ];
@@ -284,6 +311,7 @@ fn report(played: &Played, revisits: &Revisits, peer: &Peer) -> Report {
                 points: heard.path.iter().map(|(_, pose)| point(pose)).collect(),
             }],
             memories: memories.collect(),
+            answers: Vec::new(),
             recalls: revisits.recalls.clone(),
             refusals: Vec::new(),
         },

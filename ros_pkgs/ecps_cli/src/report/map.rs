@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::model::{FloorMap, Memory, Path, Point, Recall, RecallVerdict, Refusal};
+use super::model::{Answer, FloorMap, Memory, Path, Point, Recall, RecallVerdict, Refusal};
 use super::svg::{STYLE, escape};
 
 /// Width of the drawing, pixels.
@@ -36,6 +36,7 @@ pub fn map_svg(map: &FloorMap) -> String {
     frame.walls(&mut svg, &map.walls);
     map.paths.iter().for_each(|path| frame.path(&mut svg, path));
     frame.recalls(&mut svg, &map.recalls);
+    frame.answers(&mut svg, &map.answers);
     frame.memories(&mut svg, &map.memories);
     frame.refusals(&mut svg, &map.refusals);
     frame.legend(&mut svg, map);
@@ -172,6 +173,20 @@ impl Frame {
         }
     }
 
+    /// A ring around each memory that was found, wider for each question.
+    fn answers(&self, svg: &mut String, answers: &[Answer]) {
+        for (index, answer) in answers.iter().enumerate() {
+            let (radius, question) = (6.0 + 3.5 * index as f64, escape(&answer.question));
+            for at in answer.at.iter().filter(|at| at.is_finite()) {
+                let (x, y) = self.at(*at);
+                let _ = write!(
+                    svg,
+                    r#"<circle class="answer" cx="{x:.1}" cy="{y:.1}" r="{radius}"><title>found {question}</title></circle>"#
+                );
+            }
+        }
+    }
+
     fn memories(&self, svg: &mut String, memories: &[Memory]) {
         let few = memories.len() <= FEW_MEMORIES;
         let radius = if few { 5.5 } else { 2.6 };
@@ -239,6 +254,11 @@ impl Frame {
                 !map.memories.is_empty(),
                 r#"<circle class="memory" r="5.5"/>"#,
                 format!("remembered ({})", map.memories.len()),
+            ),
+            (
+                !map.answers.is_empty(),
+                r#"<circle class="answer" r="6"/><circle class="answer" r="9.5"/>"#,
+                format!("found by {} questions", map.answers.len()),
             ),
             (
                 confirmed > 0,

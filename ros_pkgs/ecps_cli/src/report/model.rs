@@ -44,6 +44,8 @@ pub struct FloorMap {
     pub paths: Vec<Path>,
     /// Places that were remembered.
     pub memories: Vec<Memory>,
+    /// Answers of the memory to questions.
+    pub answers: Vec<Answer>,
     /// Places that were recognised.
     pub recalls: Vec<Recall>,
     /// Commands that were refused or lowered, at the place where the robot was.
@@ -57,6 +59,15 @@ pub struct Path {
     pub name: String,
     /// Its points, from the start.
     pub points: Vec<Point>,
+}
+
+/// What the memory answered to a question.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The question, in a few words.
+    pub question: String,
+    /// Where the memories are that were found.
+    pub at: Vec<Point>,
 }
 
 /// A remembered place.

@@ -12,23 +12,40 @@ const DELETE_ALL: i32 = 3;
 const MEMORY: f64 = 0.15;
 const HIT: f64 = 0.3;
 
+/// What is drawn. Each message holds all of it: RViz deletes all of a topic's markers at once, whatever their namespace, and
+/// the last message alone is kept for who looks later.
+#[derive(Debug, Default)]
+pub(super) struct Drawing {
+    memories: Vec<Marker>,
+    hits: Vec<Marker>,
+}
+
+impl Drawing {
+    /// The newest memories.
+    pub(super) fn memories(&mut self, answer: &Answer) {
+        self.memories = spheres(answer, "memories", MEMORY, &ColorRGBA { r: 0.2, g: 0.4, b: 0.9, a: 0.7 });
+    }
+
+    /// The hits of the last query.
+    pub(super) fn hits(&mut self, answer: &Answer) {
+        self.hits = spheres(answer, "hits", HIT, &ColorRGBA { r: 1.0, g: 0.6, b: 0.0, a: 0.9 });
+    }
+
+    pub(super) fn message(&self) -> MarkerArray {
+        let mut markers = vec![Marker { action: DELETE_ALL, ..Marker::default() }];
+        markers.extend(self.memories.iter().chain(&self.hits).cloned());
+        MarkerArray { markers }
+    }
+}
+
 /// One marker for each frame that an answer's hits are in.
-pub(super) fn memories(answer: &Answer) -> MarkerArray {
-    spheres(answer, "memories", MEMORY, ColorRGBA { r: 0.2, g: 0.4, b: 0.9, a: 0.7 })
-}
-
-/// The hits of the last query.
-pub(super) fn hits(answer: &Answer) -> MarkerArray {
-    spheres(answer, "hits", HIT, ColorRGBA { r: 1.0, g: 0.6, b: 0.0, a: 0.9 })
-}
-
-fn spheres(answer: &Answer, ns: &str, diameter: f64, color: ColorRGBA) -> MarkerArray {
-    let mut markers: Vec<Marker> = vec![Marker { ns: ns.to_owned(), action: DELETE_ALL, ..Marker::default() }];
+fn spheres(answer: &Answer, ns: &str, diameter: f64, color: &ColorRGBA) -> Vec<Marker> {
+    let mut markers: Vec<Marker> = Vec::new();
     for hit in &answer.hits {
         let Some(pose) = &hit.record.pose else { continue };
         let at = Point { x: pose.translation.x, y: pose.translation.y, z: pose.translation.z };
         let frame = &hit.record.frame_id;
-        match markers.iter_mut().find(|marker| marker.header.frame_id == *frame && marker.action != DELETE_ALL) {
+        match markers.iter_mut().find(|marker| marker.header.frame_id == *frame) {
             Some(marker) => marker.points.push(at),
             None => {
                 let mut marker = Marker {
@@ -46,5 +63,5 @@ fn spheres(answer: &Answer, ns: &str, diameter: f64, color: ColorRGBA) -> Marker
             }
         }
     }
-    MarkerArray { markers }
+    markers
 }
