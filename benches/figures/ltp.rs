@@ -82,6 +82,14 @@ pub(crate) fn measure() -> Section {
                 ));
             }
         }
+        // What the policy of docs/ltp.md passes over.
+        if bytes >= 1_000_000 {
+            let cut = if bytes < 1 << 20 { "in two chunks" } else { "in chunks of 1 MiB, not of 512 KiB" };
+            section.row(
+                format!("{}: LTP {cut}, {rate} Hz", size(bytes)),
+                &pair("ltp-other-cut", true, bytes, rate, theirs),
+            );
+        }
         let copy = memory(bytes);
         curves[WAYS.len()].push((bytes, copy.p50()));
         section.row(format!("{}: a copy in memory", size(bytes)), &copy);

@@ -5,7 +5,7 @@ import copy
 import random
 import zlib
 
-from diagnostic_msgs.msg import KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from ecps_msgs.msg import LtpChunk, LtpFrame, LtpStats, Tensor
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image, LaserScan
@@ -114,6 +114,7 @@ CHUNKS = {
 
 def scenario(peer):
     stats = peer.listen(LtpStats, "/ltp_bridge/stats")
+    diagnostics = peer.listen(DiagnosticArray, "/diagnostics")
     frames = peer.listen(LtpFrame, "/ltp_bridge/scan/frames")
     chunks = peer.listen(LtpChunk, "/ltp_bridge/camera/chunks")
     scans = peer.publisher(LaserScan, "/scan")
@@ -123,6 +124,12 @@ def scenario(peer):
 
     def stream(name):
         return next(s for s in stats[-1].streams if s.name == name)
+
+    def diagnosed(name):
+        """The streams' entry in the diagnostics, and how many refusals it counts for one of them."""
+        entries = [s for array in diagnostics[-3:] for s in array.status if s.name == "ltp_bridge: streams"]
+        counts = [int(v.value) for v in entries[-1].values if v.key.startswith(f"{name}: refused, ")] if entries else []
+        return entries[-1] if entries else None, sum(counts)
 
     def refuses(link, name, genuine, kinds):
         for kind, ways in kinds.items():
@@ -141,6 +148,11 @@ def scenario(peer):
             )
             expect(stream(name).refused == expected, f"{stream(name).refused - before} {kind} messages refused")
             expect_words(stream(name).last_refusal, *ways[-1][1])
+            peer.wait_until(lambda: diagnosed(name)[1] == expected, f"{expected} refusals of {name} in the diagnostics")
+            entry = diagnosed(name)[0]
+            expect(entry.level == DiagnosticStatus.WARN, f"the diagnostics warn of no refusal, but say '{entry.message}'")
+            if name == "scan":  # which is told first
+                expect_words(entry.message, *ways[-1][1])
 
     frame_link = peer.publisher(LtpFrame, "/ltp_bridge/scan/frames")
     chunk_link = peer.publisher(LtpChunk, "/ltp_bridge/camera/chunks")

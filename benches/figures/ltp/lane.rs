@@ -20,7 +20,7 @@ use crate::support;
 
 /// Sent before anything counts.
 const WARM_UP: usize = 20;
-/// Larger tensors go in chunks: while one is copied out, the next is copied in.
+/// Tensors that do not fit a frame go in chunks of so many bytes: while one is copied out, the next is copied in.
 const CHUNK: i64 = 512 << 10;
 const TYPE: &str = "sensor_msgs/msg/Image";
 const TOPIC: &str = "/lane";
@@ -43,8 +43,9 @@ pub(crate) fn run_as_peer(role: &str, way: &str, bytes: &str, rate: &str, count:
 fn source(way: &str, bytes: usize, rate: u32, count: usize) {
     let mut node = support::node();
     let (subscribers, mut publish): (Subscribers, Publish) = match way {
-        "ltp" => {
-            let max = if bytes < 1 << 20 { MaxFrame::default() } else { MaxFrame::new(CHUNK).unwrap() };
+        "ltp" | "ltp-other-cut" => {
+            let whole = (bytes < 1 << 20) == (way == "ltp");
+            let max = if whole { MaxFrame::default() } else { MaxFrame::new(CHUNK).unwrap() };
             let settings = Settings { max, compression: Choice::Fixed(Compression::NONE), ..Settings::default() };
             let publisher = TensorPublisher::new(&mut node, TOPIC, settings).unwrap();
             let counted = publisher.clone();
@@ -99,7 +100,7 @@ fn sink(way: &str, count: usize) {
     let mut node = support::node();
     let (heard, arrived) = mpsc::channel::<(Stamp, Stamp)>();
     match way {
-        "ltp" => subscribe_tensors(&mut node, TOPIC, Bounds::default(), move |(), received| {
+        "ltp" | "ltp-other-cut" => subscribe_tensors(&mut node, TOPIC, Bounds::default(), move |(), received| {
             if let Received::Tensor { tensor, .. } = received {
                 let _ = heard.send((tensor.stamp(), support::ros_now()));
             }

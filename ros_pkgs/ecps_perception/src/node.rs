@@ -10,6 +10,7 @@
 mod convert;
 mod endpoint;
 mod link;
+mod parameters;
 mod receiving;
 mod sending;
 mod statistics;
@@ -19,121 +20,30 @@ use std::time::Duration;
 
 use ecps_core::budget::{MessageKind, Profile};
 use ecps_core::bus::{Overflow, TelemetryLane};
-use ecps_core::limits;
+use ecps_core::clock::RosClock;
 use ecps_ros::r2r::ecps_msgs::msg::{LtpStats, MemoryRecord};
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
 use ecps_ros::{
-    BudgetEvents, Managed, Node, NodeClock, ParameterError, Parameters, Publisher, Report, Spec, StartError, qos,
+    BudgetEvents, Managed, Node, NodeClock, ParameterError, Parameters, Publisher, Report, StartError, qos,
 };
 
 pub use self::convert::SensorRos;
 pub use self::endpoint::{Received, TensorPublisher, subscribe_tensors};
 
-use crate::chunks::MaxFrame;
-use crate::compression::{Choice, Compression};
 use crate::inbox::Inbox;
-use crate::link::Mode;
 use crate::node::link::{AckPublisher, Arrived, PacketPublisher};
 use crate::node::receiving::{Encoder, Outputs, Receiver};
 use crate::node::sending::{Inlet, Sender, Sending};
 use crate::node::statistics::Statistics;
-use crate::outbox::{Outbox, Settings};
+use crate::outbox::Outbox;
 use crate::poses::Poses;
 use crate::reassembly::{Bounds, Pool};
 use crate::sensor::Conversion;
-use ecps_core::clock::RosClock;
 
 /// Packets waiting for the thread that works on them; older ones make way and are counted.
 const ARRIVALS: usize = 256;
 /// Messages of the source that wait in DDS.
 const SOURCE: usize = 64;
-
-fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
-    parameters.declare(Spec::strings(
-        "streams",
-        &["scan"],
-        "Names of the streams; each has parameters below its name.",
-    ))?;
-    parameters.declare(Spec::string("profile", "standard", "Timing budgets and limits.").choices(&[
-        "edge-lite",
-        "standard",
-        "cloud-fleet",
-    ]))?;
-    parameters.declare(Spec::string("odom_topic", "odom", "Odometry that gives memories their pose; empty: none."))?;
-    parameters.declare(Spec::string("observe_topic", "mep_server/observe", "Where memories are published."))?;
-    // Declared here for the default stream, so that the printed configuration shows them.
-    for name in parameters.strings("streams")? {
-        declare_stream(parameters, &name)?;
-    }
-    Ok(())
-}
-
-fn declare_stream(parameters: &mut Parameters, name: &str) -> Result<(), ParameterError> {
-    let key = |field: &str| format!("{name}.{field}");
-    for spec in [
-        Spec::string(
-            key("topic"),
-            name,
-            "Topic that the sending end takes messages from; empty: this end only receives.",
-        ),
-        Spec::string(
-            key("type"),
-            "sensor_msgs/msg/LaserScan",
-            "Type of the messages, of any package that was compiled in; those without a tensor of their own travel as bytes.",
-        ),
-        Spec::string(
-            key("reliability"),
-            "best_effort",
-            "How the topic is subscribed: best_effort to any publisher, which may lose what is larger than 0.5 MB; reliable to reliable publishers alone.",
-        )
-        .choices(&["best_effort", "reliable"]),
-        Spec::string(
-            key("link"),
-            "",
-            "Name below which the other bridge publishes frames and chunks; empty: this bridge's own.",
-        ),
-        Spec::string(
-            key("compression"),
-            "zstd:3",
-            "none, zstd:1 to zstd:22, lz4, either of the two with +shuffle, or auto: what measures best for link_rate. Compressed images are passed through.",
-        ),
-        Spec::integer(key("max_frame_bytes"), 65536, "Largest message on the link; larger tensors travel as chunks.")
-            .unit("bytes")
-            .range(2048.0, 1_048_576.0),
-        Spec::string(
-            key("mode"),
-            "best_effort",
-            "best_effort: the newest tensor wins. reliable: all arrive at the peer and in order, or are given up after the timeout.",
-        )
-        .choices(&["best_effort", "reliable"]),
-        Spec::string(
-            key("peer"),
-            "",
-            "Full name of the bridge that is to receive, as in /base/ltp_bridge; empty: all who listen, which only best_effort can.",
-        ),
-        Spec::double(key("link_rate"), 0.0, "What the link takes, by which packets are spread out; 0: as many as come.")
-            .unit("bytes/s")
-            .range(0.0, 1e12),
-        Spec::integer(
-            key("key_every"),
-            1,
-            "One tensor in so many goes whole, those between as their difference to it: for what changes slowly. 1: all whole.",
-        )
-        .range(1.0, 10_000.0),
-        Spec::string(
-            key("encoder"),
-            if name == "scan" { "place" } else { "none" },
-            "Descriptor that turns tensors into memories: place (from scans), appearance (from images).",
-        )
-        .choices(&["none", "place", "appearance"]),
-        Spec::double(key("remember_distance"), 0.5, "Way between two memories; 0 remembers every tensor.")
-            .unit("m")
-            .range(0.0, 1000.0),
-    ] {
-        parameters.declare(spec)?;
-    }
-    Ok(())
-}
 
 /// The node's state: its threads end when it is dropped.
 #[derive(Debug)]
@@ -158,7 +68,7 @@ impl Managed for Bridge {
     const NAME: &'static str = "ltp_bridge";
 
     fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
-        declare(parameters)
+        parameters::declare(parameters)
     }
 
     fn configure(node: &mut Node<Bridge>) -> Result<Bridge, StartError> {
@@ -214,45 +124,6 @@ struct Context<'a> {
     pool: Pool,
 }
 
-/// What the parameters say of how a stream is sent.
-fn settings(node: &Node<Bridge>, name: &str, profile: Profile, is_compressed: bool) -> Result<Settings, StartError> {
-    let key = |field: &str| format!("{name}.{field}");
-    let parameters = node.parameters();
-    let max = parameters.integer(&key("max_frame_bytes"))?;
-    let largest = profile.max_message_bytes().min(limits::LTP_FRAME_BYTES);
-    if max > largest as i64 {
-        return Err(StartError::layer(format!(
-            "parameter '{name}.max_frame_bytes' is {max}, more than the {largest} bytes of profile {profile}"
-        )));
-    }
-    let compression = parameters.string(&key("compression"))?;
-    let compression: Choice =
-        compression.parse().map_err(|error| StartError::layer(format!("parameter '{name}.compression': {error}")))?;
-    let budget = MessageKind::Ltp.budget(profile);
-    let peer = parameters.string(&key("peer"))?;
-    let mode = match parameters.string(&key("mode"))?.as_str() {
-        "reliable" if peer.is_empty() => {
-            return Err(StartError::layer(format!(
-                "parameter '{name}.peer' is empty, and a reliable stream needs the name of who is to receive it"
-            )));
-        }
-        "reliable" => Mode::Reliable,
-        _ => Mode::BestEffort { retries: budget.retries },
-    };
-    let (rate, key_every) = (parameters.double(&key("link_rate"))?, parameters.integer(&key("key_every"))?);
-    Ok(Settings {
-        sender: endpoint::sender_mark(node.fully_qualified_name()),
-        peer,
-        mode,
-        compression: if is_compressed { Choice::Fixed(Compression::NONE) } else { compression },
-        max: MaxFrame::new(max).map_err(StartError::layer)?,
-        bytes_per_second: (rate > 0.0).then_some(rate),
-        key_every: u32::try_from(key_every).ok().filter(|every| *every > 1),
-        timeout: budget.timeout,
-        ..Settings::default()
-    })
-}
-
 fn start_stream(node: &mut Node<Bridge>, context: Context<'_>) -> Result<Stream, StartError> {
     let Context { index, name, budgets, observations, poses, profile, pool } = context;
     let key = |field: &str| format!("{name}.{field}");
@@ -263,7 +134,7 @@ fn start_stream(node: &mut Node<Bridge>, context: Context<'_>) -> Result<Stream,
     let reliability = parameters.string(&key("reliability"))?;
     let encoder = Encoder::parse(&parameters.string(&key("encoder"))?, &type_name).map_err(StartError::layer)?;
     let remember_distance = parameters.double(&key("remember_distance"))?;
-    let settings = settings(node, name, profile, conversion.is_compressed())?;
+    let settings = parameters::settings(node, name, profile, conversion.is_compressed())?;
     let meter = budgets.meter(node, MessageKind::Ltp);
     let statistics = Arc::new(Mutex::new(Statistics::new(name, &type_name, settings.mode, meter)));
     let own = format!("~/{name}");

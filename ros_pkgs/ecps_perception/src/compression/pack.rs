@@ -6,6 +6,8 @@
 //! | zstd | one zstd frame | N zstd frames, one after another, a plane each |
 //! | lz4 | one LZ4 block | N times a length (u32, little-endian) and an LZ4 block, a plane each |
 
+use std::io::Cursor;
+
 use lz4::block::{self, CompressionMode};
 use thiserror::Error;
 use zstd::bulk::{Compressor, Decompressor};
@@ -18,6 +20,8 @@ use super::{Compression, Level, Method, Shuffle};
 const ZSTD_MAX_RATIO: usize = 32 * 1024;
 /// Most bytes that one byte of LZ4 can become: a run's length grows by 255 with each byte.
 const LZ4_MAX_RATIO: usize = 255;
+/// What one plane may need beyond its part of the whole's bound.
+const PLANE_ROOM: usize = 512;
 
 /// Why bytes could not be packed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -84,6 +88,7 @@ pub enum UnpackError {
 pub struct Packer {
     zstd: Option<(Level, Compressor<'static>)>,
     shuffled: Vec<u8>,
+    /// Where LZ4 writes.
     packed: Vec<u8>,
 }
 
@@ -102,7 +107,11 @@ impl Packer {
         let Shuffle::Width(width) = compression.shuffle else {
             return match compression.method {
                 Method::None => Ok(data.to_vec()),
-                Method::Zstd(level) => self.zstd(data, level).map(<[u8]>::to_vec),
+                Method::Zstd(level) => {
+                    let mut payload = Cursor::new(Vec::new());
+                    self.zstd(data, level, &mut payload)?;
+                    Ok(payload.into_inner())
+                }
                 Method::Lz4 => self.lz4(data).map(<[u8]>::to_vec),
             };
         };
@@ -111,25 +120,29 @@ impl Packer {
         }
         let mut shuffled = std::mem::take(&mut self.shuffled);
         shuffle(data, usize::from(width), &mut shuffled);
-        let mut payload = Vec::with_capacity(data.len());
+        let mut payload = Cursor::new(Vec::with_capacity(
+            zstd::zstd_safe::compress_bound(data.len()) + usize::from(width) * PLANE_ROOM,
+        ));
         let plane = data.len() / usize::from(width);
         let result = shuffled.chunks(plane.max(1)).try_for_each(|plane| {
             match compression.method {
-                Method::Zstd(level) => payload.extend_from_slice(self.zstd(plane, level)?),
+                Method::Zstd(level) => self.zstd(plane, level, &mut payload)?,
                 Method::Lz4 => {
                     let block = self.lz4(plane)?;
+                    let payload = payload.get_mut();
                     payload.extend_from_slice(&(block.len() as u32).to_le_bytes()); // a tensor has at most 256 MiB
                     payload.extend_from_slice(block);
                 }
-                Method::None => payload.extend_from_slice(plane),
+                Method::None => payload.get_mut().extend_from_slice(plane),
             }
             Ok(())
         });
         self.shuffled = shuffled;
-        result.map(|()| payload)
+        result.map(|()| payload.into_inner())
     }
 
-    fn zstd(&mut self, data: &[u8], level: Level) -> Result<&[u8], PackError> {
+    /// Compresses to the payload's end, without a place between.
+    fn zstd(&mut self, data: &[u8], level: Level, payload: &mut Cursor<Vec<u8>>) -> Result<(), PackError> {
         let failed = |error: std::io::Error| PackError::Compressor { method: "zstd", reason: error.to_string() };
         let (_, compressor) = match self.zstd.take().filter(|(kept, _)| *kept == level) {
             Some(kept) => self.zstd.insert(kept),
@@ -138,10 +151,9 @@ impl Packer {
                 self.zstd.insert((level, compressor))
             }
         };
-        self.packed.clear();
-        self.packed.reserve(zstd::zstd_safe::compress_bound(data.len()));
-        compressor.compress_to_buffer(data, &mut self.packed).map_err(failed)?;
-        Ok(&self.packed)
+        payload.get_mut().reserve(zstd::zstd_safe::compress_bound(data.len()));
+        payload.set_position(payload.get_ref().len() as u64);
+        compressor.compress_to_buffer(data, payload).map(drop).map_err(failed)
     }
 
     fn lz4(&mut self, data: &[u8]) -> Result<&[u8], PackError> {

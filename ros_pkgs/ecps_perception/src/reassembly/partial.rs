@@ -141,7 +141,7 @@ impl Checked {
         let metadata_bytes = header.metadata.iter().map(|(key, value)| key.len() + value.len() + PIECE_OVERHEAD).sum();
         let mut common = header.metadata;
         // Chunks of one tensor differ in this, since time passes between them.
-        let oldest = super::oldest(&common)?;
+        let oldest = super::stream::oldest(&common)?;
         common.retain(|key, _| key != OLDEST_KEY && !key.starts_with(ATTRIBUTE_PREFIX));
         let (sequence, piece) = (header.sequence_number, chunk.chunk_data);
         Ok(Checked { sequence, index, total, frame, common, metadata_bytes, oldest, crc, piece })
@@ -214,7 +214,8 @@ impl Partial {
         }
     }
 
-    pub(crate) fn add(&mut self, chunk: Checked) -> Result<Added, ChunkRefusal> {
+    /// Takes in a chunk; `spare` bytes may be used beyond what [`Checked::cost`] and [`Partial::growth`] said.
+    pub(crate) fn add(&mut self, chunk: Checked, spare: usize) -> Result<Added, ChunkRefusal> {
         if chunk.total != self.total {
             return Err(ChunkRefusal::OtherTotal { found: chunk.total, expected: self.total });
         }
@@ -224,21 +225,19 @@ impl Partial {
         if chunk.index < self.next || self.ahead.contains_key(&chunk.index) {
             return Ok(Added::Duplicate(chunk.index));
         }
-        // zstd's own bound on its output is size + size / 256 + 64 bytes; another compressor may frame it more loosely.
-        let original = self.frame.original_size;
-        let limit = (original + original / 128) as usize + 4096;
+        let limit = self.most_payload();
         if self.joined.len() + self.ahead_bytes + chunk.piece.len() > limit {
-            return Err(ChunkRefusal::TooMuchPayload { limit, original });
+            return Err(ChunkRefusal::TooMuchPayload { limit, original: self.frame.original_size });
         }
         if chunk.index == 0 {
             self.frame.attributes = chunk.frame.attributes;
             self.metadata_bytes += chunk.metadata_bytes;
         }
         if chunk.index == self.next {
-            self.join(chunk.piece, chunk.crc);
+            self.join(chunk.piece, chunk.crc, spare);
             while let Some((piece, crc)) = self.ahead.remove(&self.next) {
                 self.ahead_bytes -= piece.len();
-                self.join(piece, crc);
+                self.join(piece, crc, spare);
             }
         } else {
             self.ahead_bytes += chunk.piece.len();
@@ -248,27 +247,38 @@ impl Partial {
         Ok(if received == self.total { Added::Whole } else { Added::Missing { received, total: self.total } })
     }
 
-    fn join(&mut self, piece: Vec<u8>, crc: u32) {
+    fn join(&mut self, piece: Vec<u8>, crc: u32, spare: usize) {
         self.joined_crc.combine(&crc32fast::Hasher::new_with_initial_len(crc, piece.len() as u64));
         if self.joined.is_empty() && self.next + 1 == self.total {
             self.joined = piece;
         } else {
-            let grown = self.capacity_for(piece.len());
+            let grown = self.capacity_for(piece.len(), spare);
             self.joined.reserve_exact(grown - self.joined.len());
             self.joined.extend_from_slice(&piece);
         }
         self.next += 1;
     }
 
-    /// Room for so many bytes more: a quarter is added each time, so that growing costs little and wastes little.
-    fn capacity_for(&self, more: usize) -> usize {
+    /// zstd's own bound on its output is size + size / 256 + 64 bytes; another compressor may frame it more loosely.
+    fn most_payload(&self) -> usize {
+        let original = self.frame.original_size;
+        (original + original / 128) as usize + 4096
+    }
+
+    /// Room for so many bytes more: at least a quarter is added each time, so that growing always costs little; and out of
+    /// `spare` four times what there was, up to what the tensor can need, so that it copies little, too.
+    fn capacity_for(&self, more: usize, spare: usize) -> usize {
         let (needed, capacity) = (self.joined.len() + more, self.joined.capacity());
-        if needed <= capacity { capacity } else { needed.max(capacity + capacity / 4) }
+        if needed <= capacity {
+            return capacity;
+        }
+        let generous = capacity.saturating_mul(4).min(self.most_payload()).min(capacity.saturating_add(spare));
+        needed.max(capacity + capacity / 4).max(generous)
     }
 
     /// What joining a piece of so many bytes may add beyond the piece itself.
     pub(crate) fn growth(&self, piece: usize) -> usize {
-        self.capacity_for(piece + self.ahead_bytes) - self.joined.capacity()
+        self.capacity_for(piece + self.ahead_bytes, 0) - self.joined.capacity()
     }
 
     /// Checks the whole and decompresses it. What its chunks said of it comes along.
