@@ -157,6 +157,11 @@ impl<R: Runtime> Log<R> {
         if let Some((segment, missing)) = meaningless {
             return Err(LogError::Gap { segment, reason: missing.to_string() });
         }
+        // A leader that comes back does not go on leading: openraft (0.9.25) would then serve reads that miss what this
+        // member committed in the same term and has not applied again yet. It asks for votes as anybody else.
+        if let Some(vote) = memory.vote.as_mut().filter(|vote| vote.leader_id.voted_for == Some(member)) {
+            vote.committed = false;
+        }
         let mut writer = Writer { segments, vote: None, purged: None, tops: BTreeMap::new() };
         for (segment, what) in &noted {
             writer.tops.entry(*segment).or_default();

@@ -17,9 +17,7 @@ use crate::network::{Network, Transport, TransportError};
 use crate::runtime::Runtime;
 use crate::segments::LogError;
 use crate::state::{Apply, StateError};
-use crate::types::{
-    Answers, BATCH_BYTES, BATCH_COMMANDS, Batch, COMMAND_BYTES, Epoch, MemberId, Types,
-};
+use crate::types::{Answers, BATCH_BYTES, BATCH_COMMANDS, Batch, COMMAND_BYTES, Epoch, MemberId, Types};
 use crate::wire::{self, Answer, Proposal, Request, reply, request, some_id};
 
 /// Proposals that may wait to be put into the log.

@@ -4,9 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use openraft::error::{
-    InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, SnapshotMismatch,
-};
+use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, SnapshotMismatch};
 use openraft::network::RPCOption;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest,
@@ -121,8 +119,7 @@ impl<R: Runtime> RaftNetwork<Types<R>> for Connection {
             other => return Err(odd(other)),
         };
         if let (Some(expect), Some(got)) = (response.expected, response.got) {
-            let segment =
-                |s: wire::snapshot_response::Segment| SnapshotSegmentId { id: s.id, offset: s.offset };
+            let segment = |s: wire::snapshot_response::Segment| SnapshotSegmentId { id: s.id, offset: s.offset };
             let mismatch = SnapshotMismatch { expect: segment(expect), got: segment(got) };
             let error = RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch));
             return Err(RemoteError::new(self.target, error).into());

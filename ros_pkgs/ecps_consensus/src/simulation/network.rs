@@ -163,7 +163,7 @@ fn deliver(net: Arc<Net>, from: MemberId, to: MemberId, request: Request, answer
                 && vote.granted
                 && let Some(told) = net.votes.lock().unwrap().as_ref()
             {
-                drop(told.send(to));
+                let _ = told.send(to);
             }
             net.travel().await;
             if !net.is_lost(to, from)

@@ -1,8 +1,8 @@
 //! The simulation's executor: one queue, one clock, one seeded generator, on the thread of the test alone.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BinaryHeap};
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::future::Future;
 use std::io;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
@@ -24,6 +24,8 @@ use crate::runtime::{Job, Runtime, Worker};
 pub(crate) type Owner = u64;
 
 const START: u64 = 1_000_000_000_000;
+/// Longest run, simulated nanoseconds.
+const LONGEST: u64 = 400_000_000_000;
 
 struct Task {
     owner: Owner,
@@ -134,8 +136,7 @@ pub(crate) fn spawn_as<T: Send + 'static>(
     };
     world(|w| {
         w.number += 1;
-        let waker =
-            Arc::new(TaskWaker { id: w.number, queued: AtomicBool::new(false), ready: Arc::clone(&w.ready) });
+        let waker = Arc::new(TaskWaker { id: w.number, queued: AtomicBool::new(false), ready: Arc::clone(&w.ready) });
         Arc::clone(&waker).wake();
         w.tasks.insert(w.number, Task { owner, future: Box::pin(wrapped), waker });
     });
@@ -207,6 +208,7 @@ fn step() {
             let waker = world(|w| {
                 let Reverse(timer) = w.timers.pop().expect("everything waits for nothing");
                 w.now = w.now.max(timer.at);
+                assert!(w.now - START < LONGEST, "the schedule does not come to an end");
                 timer.waker
             });
             waker.wake();

@@ -368,6 +368,14 @@ fn simulate(seed: u64, planted: Planted) -> Report {
     report
 }
 
+/// The seeds of a campaign; `ECPS_SEED` names one alone.
+fn seeds(reduced: u32, full: u32) -> std::ops::Range<u64> {
+    match std::env::var("ECPS_SEED").ok().and_then(|seed| seed.parse::<u64>().ok()) {
+        Some(seed) => seed..seed + 1,
+        None => 0..u64::from(rounds(reduced, full)),
+    }
+}
+
 /// Whether a seed shows that something is wrong.
 fn finds(seed: u64, planted: Planted) -> bool {
     std::panic::catch_unwind(|| simulate(seed, planted)).is_err()
@@ -375,21 +383,21 @@ fn finds(seed: u64, planted: Planted) -> bool {
 
 #[test]
 fn what_must_hold_holds_in_every_schedule() {
-    let seeds = rounds(200, 10_000);
+    let seeds = seeds(200, 10_000);
+    let least = seeds.end - seeds.start;
     let mut sum = Report { trace: 0, answered: 0, unknown: 0, crashes: 0, cuts: 0, changes: 0, seconds: 0 };
-    for seed in 0..u64::from(seeds) {
+    for seed in seeds {
         let report = std::panic::catch_unwind(|| simulate(seed, Planted::Nothing));
-        let report = report.unwrap_or_else(|_| panic!("seed {seed} shows it"));
+        let report = report.unwrap_or_else(|_| panic!("ECPS_SEED={seed} shows it again"));
         sum.answered += report.answered;
         sum.unknown += report.unknown;
         sum.crashes += report.crashes;
         sum.cuts += report.cuts;
         sum.changes += report.changes;
     }
-    println!("{seeds} seeds: {sum:?}");
+    println!("{least} seeds: {sum:?}");
     // Without these it would have shown nothing.
-    let least = u64::from(seeds);
-    assert!(sum.answered > 100 * least && sum.crashes > least && sum.cuts > least, "{sum:?}");
+    assert!(sum.answered > 100 * least && sum.crashes > least && sum.cuts >= least, "{sum:?}");
 }
 
 #[test]
