@@ -12,6 +12,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         file.source_code_info = None;
     }
     std::fs::write(PathBuf::from(std::env::var("OUT_DIR")?).join("schema.binpb"), descriptors.encode_to_vec())?;
-    prost_build::Config::new().btree_map(["."]).compile_fds(descriptors)?;
+    tonic_prost_build::configure().btree_map(".").compile_fds(descriptors)?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 pub mod application;
 pub mod disk;
+pub mod grpc;
 pub mod log;
 pub mod machine;
 pub mod member;

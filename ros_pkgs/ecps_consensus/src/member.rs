@@ -436,3 +436,27 @@ fn tell(waiting: Vec<oneshot::Sender<Result<Answer, String>>>, result: Result<An
         Err(reason) => waiting.into_iter().for_each(|one| drop(one.send(Err(reason.clone())))),
     }
 }
+
+/// Waits for the member to stop of itself.
+pub struct Fault<R: Runtime>(watch::Receiver<openraft::RaftMetrics<MemberId, BasicNode>>, std::marker::PhantomData<R>);
+
+impl<R: Runtime> Member<R> {
+    /// A way to learn that the member stopped.
+    pub fn watch_fault(&self) -> Fault<R> {
+        Fault(self.raft.metrics(), std::marker::PhantomData)
+    }
+}
+
+impl<R: Runtime> Fault<R> {
+    /// Returns why, once the member stopped.
+    pub async fn fault(&mut self) -> String {
+        loop {
+            if let Err(fault) = &self.0.borrow_and_update().running_state {
+                return fault.to_string();
+            }
+            if self.0.changed().await.is_err() {
+                return "the member stopped".to_owned();
+            }
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use ecps_journal::format::HEADER_BYTES;
+use ecps_journal::format::{HEADER_BYTES, Header, payload_of};
 use ecps_journal::storage::{SegmentFile, Storage, Unwritten};
 use prost::Message as _;
 use rusqlite::Connection;
@@ -69,6 +69,16 @@ impl SimDisk {
     }
 }
 
+/// What stored records say.
+fn records(mut bytes: &[u8]) -> impl Iterator<Item = What> {
+    std::iter::from_fn(move || {
+        let header = Header::decode(bytes.first_chunk::<HEADER_BYTES>()?).unwrap();
+        let (record, rest) = bytes.split_at(header.length);
+        bytes = rest;
+        Record::decode(payload_of(record).unwrap()).unwrap().what
+    })
+}
+
 impl Storage for SimDisk {
     fn create(&self, number: u64, superblock: &[u8]) -> io::Result<Arc<dyn SegmentFile>> {
         let file = File { bytes: superblock.to_vec(), synced: None };
@@ -94,8 +104,7 @@ impl Storage for SimDisk {
 impl SegmentFile for Segment {
     fn append(&self, bytes: &[u8]) -> Result<(), Unwritten> {
         let mut contents = self.0.0.lock().unwrap();
-        let record = bytes.get(HEADER_BYTES..bytes.len() - 4).and_then(|payload| Record::decode(payload).ok());
-        contents.vote_last = matches!(record, Some(Record { what: Some(What::Ballot(_)) }));
+        contents.vote_last = matches!(records(bytes).last(), Some(What::Ballot(_)));
         contents.files.get_mut(&self.1).unwrap().bytes.extend(bytes);
         Ok(())
     }

@@ -23,7 +23,7 @@ pub(crate) struct Weather {
     pub(crate) twice: u64,
     /// Longest delay, milliseconds.
     pub(crate) delay: u64,
-    /// Planted fault: who sends entries is told that they arrived, whether they did or not.
+    /// Planted fault: who sends entries that are lost is told that they arrived.
     pub(crate) flatters: bool,
 }
 
@@ -125,16 +125,10 @@ impl Transport for SimTransport {
             net.note(&[from as u8, target as u8]);
             net.note(&request.encode_to_vec());
             let (answer, wait) = oneshot::channel();
-            let append = matches!(request.what, Some(request::What::Append(_)));
             if net.weather.lock().unwrap().twice > 0 && chance(net.weather.lock().unwrap().twice) {
                 deliver(Arc::clone(&net), from, target, request.clone(), None);
             }
             deliver(Arc::clone(&net), from, target, request, Some(answer));
-            if append && net.weather.lock().unwrap().flatters {
-                net.travel().await;
-                let outcome = Some(append_response::Outcome::Success(true));
-                return Ok(Reply { what: Some(reply::What::Append(AppendResponse { outcome })) });
-            }
             let lost = |reason: &str| TransportError::Lost { target, reason: reason.to_owned() };
             match SimRuntime::timeout(Duration::from_secs(1), wait).await {
                 Ok(Ok(reply)) => Ok(reply),
@@ -152,26 +146,31 @@ fn deliver(net: Arc<Net>, from: MemberId, to: MemberId, request: Request, answer
         net.travel().await;
         let lost = net.is_lost(from, to);
         let Some(member) = net.member(to).filter(|_| !lost) else {
+            if let (Some(request::What::Append(_)), true) = (&request.what, net.weather.lock().unwrap().flatters) {
+                let outcome = Some(append_response::Outcome::Success(true));
+                let reply = Reply { what: Some(reply::What::Append(AppendResponse { outcome })) };
+                drop(answer.map(|answer| answer.send(reply)));
+                return;
+            }
             // Nobody says that it was lost.
             SimRuntime::sleep(Duration::from_secs(2)).await;
             drop(answer);
             return;
         };
-        drop(spawn_as(to, async move {
-            let reply = member.serve(request).await;
-            if let Some(reply::What::Vote(vote)) = &reply.what
-                && vote.granted
-                && let Some(told) = net.votes.lock().unwrap().as_ref()
-            {
-                let _ = told.send(to);
-            }
-            net.travel().await;
-            if !net.is_lost(to, from)
-                && let Some(answer) = answer
-            {
-                net.note(&reply.encode_to_vec());
-                drop(answer.send(reply));
-            }
-        }));
+        // What a member replied is on its way, whatever becomes of the member.
+        let Ok(reply) = spawn_as(to, async move { member.serve(request).await }).await else { return };
+        if let Some(reply::What::Vote(vote)) = &reply.what
+            && vote.granted
+            && let Some(told) = net.votes.lock().unwrap().as_ref()
+        {
+            let _ = told.send(to);
+        }
+        net.travel().await;
+        if !net.is_lost(to, from)
+            && let Some(answer) = answer
+        {
+            net.note(&reply.encode_to_vec());
+            drop(answer.send(reply));
+        }
     }));
 }
