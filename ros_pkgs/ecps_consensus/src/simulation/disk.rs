@@ -4,14 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use ecps_journal::format::{HEADER_BYTES, Header, payload_of};
 use ecps_journal::storage::{SegmentFile, Storage, Unwritten};
-use prost::Message as _;
 use rusqlite::Connection;
 
 use super::runtime::below;
 use crate::disk::Disk;
-use crate::wire::{Record, record::What};
 
 const PAGE: usize = 512;
 
@@ -26,10 +23,8 @@ struct File {
 struct Contents {
     files: BTreeMap<u64, File>,
     snapshot: Option<Vec<u8>>,
-    /// Planted fault: says that a vote is synced, and does not sync.
-    forgets_votes: bool,
-    /// Whether a vote was written last.
-    vote_last: bool,
+    /// Planted fault: says that it synced, and does not sync.
+    lies: bool,
 }
 
 #[derive(Clone, Default)]
@@ -38,8 +33,8 @@ pub(crate) struct SimDisk(Arc<Mutex<Contents>>);
 struct Segment(SimDisk, u64);
 
 impl SimDisk {
-    pub(crate) fn set_forgets_votes(&self) {
-        self.0.lock().unwrap().forgets_votes = true;
+    pub(crate) fn set_lies(&self) {
+        self.0.lock().unwrap().lies = true;
     }
 
     /// What was not synced is torn, or gone.
@@ -47,7 +42,7 @@ impl SimDisk {
         let mut contents = self.0.lock().unwrap();
         let numbers: Vec<u64> = contents.files.keys().copied().collect();
         for number in numbers {
-            let clean = contents.forgets_votes;
+            let clean = contents.lies;
             let file = contents.files.get_mut(&number).unwrap();
             if file.synced.is_none() && (clean || below(2) == 0) {
                 contents.files.remove(&number);
@@ -67,16 +62,6 @@ impl SimDisk {
             file.synced = Some(size);
         }
     }
-}
-
-/// What stored records say.
-fn records(mut bytes: &[u8]) -> impl Iterator<Item = What> {
-    std::iter::from_fn(move || {
-        let header = Header::decode(bytes.first_chunk::<HEADER_BYTES>()?).unwrap();
-        let (record, rest) = bytes.split_at(header.length);
-        bytes = rest;
-        Record::decode(payload_of(record).unwrap()).unwrap().what
-    })
 }
 
 impl Storage for SimDisk {
@@ -104,14 +89,13 @@ impl Storage for SimDisk {
 impl SegmentFile for Segment {
     fn append(&self, bytes: &[u8]) -> Result<(), Unwritten> {
         let mut contents = self.0.0.lock().unwrap();
-        contents.vote_last = matches!(records(bytes).last(), Some(What::Ballot(_)));
         contents.files.get_mut(&self.1).unwrap().bytes.extend(bytes);
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut contents = self.0.0.lock().unwrap();
-        if contents.forgets_votes && contents.vote_last {
+        if contents.lies {
             return Ok(());
         }
         let file = contents.files.get_mut(&self.1).unwrap();
