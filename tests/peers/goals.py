@@ -95,9 +95,13 @@ def many(peer):
         values = {value.key: float(value.value) for value in entry.values if value.key != "state"}
         return values["memory (MiB)"], values["spins (1/s)"]
 
-    # What is allocated once is allocated after the first hundred.
+    # What is allocated once is allocated after the first hundred. Changes of so many are published together, the last too.
+    statuses = peer.listen(GoalStatusArray, "/probe/execute/_action/status", LATCHED)
     for _ in range(100):
-        goals.result(goals.send(0.0)[1])
+        last, future = goals.send(0.0)
+        goals.result(future)
+    ended = lambda: {bytes(s.goal_info.goal_id.uuid) for s in statuses[-1].status_list if s.status == GoalStatus.STATUS_SUCCEEDED}
+    peer.wait_until(lambda: statuses and bytes(last.goal_id.uuid) in ended(), "the last goal in the status", limit=5.0)
     before = node()
     for _ in range(int(sys.argv[2])):
         goals.result(goals.send(0.0)[1])

@@ -152,8 +152,8 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         self.carry_out(command, verdict, [0; 16], now)
     }
 
-    /// Odometry arrived, measured in `frame`.
-    pub fn on_state(&mut self, frame: &str, state: MeasuredState, now: Now) -> Result<(), StateError> {
+    /// Odometry arrived, measured in `frame`. Returns the state with the gripper, where it is measured.
+    pub fn on_state(&mut self, frame: &str, state: MeasuredState, now: Now) -> Result<MeasuredState, StateError> {
         if frame != self.config.frame {
             let found = frame.chars().take(64).collect();
             return Err(StateError::Frame { found, expected: self.config.frame.clone() });
@@ -162,6 +162,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         if !state.stamp.is_zero() && self.gate.last_state().is_some_and(|last| last.stamp == state.stamp) {
             return Err(StateError::Repeated { stamp_ns: state.stamp.0 });
         }
+        let state = MeasuredState { gripper: self.joints.opening(now.steady), ..state };
         self.gate.measured(state, now.steady);
         while self.history.len() >= HISTORY
             || self.history.front().is_some_and(|(at, _)| now.steady.since(*at) > self.config.state_lifetime)
@@ -169,7 +170,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
             self.history.pop_front();
         }
         self.history.push_back((now.steady, state));
-        Ok(())
+        Ok(state)
     }
 
     /// A scan arrived, taken at `stamp` by a scanner at `mount` on the robot; its place is where odometry says the robot was

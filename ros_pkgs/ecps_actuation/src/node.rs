@@ -285,8 +285,8 @@ impl Executor {
             .map_err(|e| e.to_string())
             .and_then(|state| self.executive.on_state(frame, state, now).map_err(|e| e.to_string()));
         match taken {
-            Ok(()) if self.base_frame != odometry.child_frame_id => self.base_frame = odometry.child_frame_id,
-            Ok(()) => {}
+            Ok(_) if self.base_frame != odometry.child_frame_id => self.base_frame = odometry.child_frame_id,
+            Ok(_) => {}
             Err(reason) => self.complain(format!("odometry refused: {reason}")),
         }
     }

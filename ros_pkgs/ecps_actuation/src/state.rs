@@ -56,6 +56,8 @@ pub struct MeasuredState {
     pub pose: PlanarPose,
     /// Velocity in the robot's frame.
     pub velocity: Velocity,
+    /// How far the gripper is open, 0 closed to 1 open, where there is one that is measured.
+    pub gripper: Option<f64>,
     /// The message's stamp.
     pub stamp: Stamp,
 }
@@ -84,6 +86,8 @@ pub enum StateError {
 
 /// Version and purpose of the digest; first of what is hashed.
 const DOMAIN: &[u8] = b"ecps-state/1";
+/// The same of a robot with a gripper.
+const DOMAIN_WITH_GRIPPER: &[u8] = b"ecps-state/2";
 
 impl MeasuredState {
     /// Refuses what is not finite.
@@ -96,6 +100,7 @@ impl MeasuredState {
             ("twist.x", v.x),
             ("twist.y", v.y),
             ("twist.yaw", v.yaw),
+            ("gripper", self.gripper.unwrap_or_default()),
         ] {
             check::finite(field, value)?;
         }
@@ -104,14 +109,18 @@ impl MeasuredState {
 
     /// Digest of the state, `state_sha` of the protocol: SHA-256 of the ASCII bytes `ecps-state/1`, then seven signed
     /// 64-bit little-endian integers: x, y in mm; yaw, wrapped to (−π, π], in mrad; velocity x, y in mm/s; yaw rate in
-    /// mrad/s; stamp in ms. Each is rounded to the nearest, halves away from zero; the stamp is rounded down.
+    /// mrad/s; stamp in ms. Each is rounded to the nearest, halves away from zero; the stamp is rounded down. Where a gripper is
+    /// measured the bytes are `ecps-state/2`, and before the stamp comes how far it is open, in thousandths.
     pub fn sha(&self) -> [u8; 32] {
         let milli = |value: f64| (value * 1e3).round() as i64;
         let (p, v) = (self.pose, self.velocity);
         let mut hash = Sha256::new();
-        hash.update(DOMAIN);
+        hash.update(if self.gripper.is_some() { DOMAIN_WITH_GRIPPER } else { DOMAIN });
         for value in [p.x, p.y, wrap(p.yaw), v.x, v.y, v.yaw].map(milli) {
             hash.update(value.to_le_bytes());
+        }
+        if let Some(open) = self.gripper {
+            hash.update(milli(open).to_le_bytes());
         }
         hash.update(self.stamp.0.div_euclid(1_000_000).to_le_bytes());
         hash.finalize().into()
@@ -127,6 +136,7 @@ mod tests {
         let state = MeasuredState {
             pose: PlanarPose { x: 1.0, y: -2.0, yaw: 0.5 },
             velocity: Velocity { x: 0.25, y: 0.0, yaw: -0.1 },
+            gripper: Some(0.5),
             stamp: Stamp(1_000_000_000),
         };
         let changed = |change: fn(&mut MeasuredState)| {
@@ -145,6 +155,8 @@ mod tests {
             |s: &mut MeasuredState| s.velocity.y += 0.001,
             |s: &mut MeasuredState| s.velocity.yaw += 0.001,
             |s: &mut MeasuredState| s.stamp.0 += 1_000_000,
+            |s: &mut MeasuredState| s.gripper = Some(0.501),
+            |s: &mut MeasuredState| s.gripper = None,
         ] {
             assert!(changed(change));
         }
@@ -152,16 +164,19 @@ mod tests {
 
     #[test]
     fn the_digest_is_the_documented_one() {
-        let mut bytes = b"ecps-state/1".to_vec();
-        for value in [1000_i64, -2000, 500, 250, 0, -100, 1000] {
-            bytes.extend(value.to_le_bytes());
-        }
+        let digest = |domain: &[u8], values: &[i64]| -> [u8; 32] {
+            let numbers = values.iter().flat_map(|value| value.to_le_bytes());
+            Sha256::digest(domain.iter().copied().chain(numbers).collect::<Vec<u8>>()).into()
+        };
         let state = MeasuredState {
             pose: PlanarPose { x: 1.0, y: -2.0, yaw: 0.5 },
             velocity: Velocity { x: 0.25, y: 0.0, yaw: -0.1 },
+            gripper: None,
             stamp: Stamp(1_000_000_000),
         };
-        assert_eq!(state.sha(), <[u8; 32]>::from(Sha256::digest(&bytes)));
+        assert_eq!(state.sha(), digest(b"ecps-state/1", &[1000, -2000, 500, 250, 0, -100, 1000]));
+        let open = MeasuredState { gripper: Some(1.0), ..state };
+        assert_eq!(open.sha(), digest(b"ecps-state/2", &[1000, -2000, 500, 250, 0, -100, 1000, 1000]));
     }
 
     #[test]

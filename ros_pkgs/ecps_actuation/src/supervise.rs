@@ -19,11 +19,31 @@ use crate::supervision::{StaysLatched, Supervision, Watch};
 /// What the supervisor can do to the robot, and whom it tells.
 pub trait Hands {
     /// Whether the robot hears what is commanded. One who could not stop the robot does not pretend to watch over it.
-    fn reach(&self) -> bool;
+    fn reach(&mut self) -> bool;
     /// Commands the robot's safe state.
     fn halt(&mut self);
     /// Tells of a new state.
     fn changed(&mut self, watch: &Watch);
+}
+
+/// How long somebody has to listen before a stop counts as heard. DDS tells a writer of its reader and a reader of its writer
+/// apart from one another; what of that is lost is said again after a second (Fast DDS, `edp_heartbeat_period`), and until
+/// then the reader ignores what is written.
+pub const SETTLING: Duration = Duration::from_millis(1500);
+
+/// Since when somebody listens.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Listeners(Option<Steady>);
+
+impl Listeners {
+    /// Takes in how many listen now; whether what is said now is heard.
+    pub fn hear(&mut self, listeners: usize, now: Steady) -> bool {
+        if listeners == 0 {
+            self.0 = None;
+            return false;
+        }
+        now.since(*self.0.get_or_insert(now)) >= SETTLING
+    }
 }
 
 /// The supervisor's state, to look at and to reset from other threads.
@@ -165,5 +185,23 @@ fn accept(listener: &UnixListener, executor: &mut Option<Link>) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_robot_is_reached_when_it_has_listened_for_a_while_and_not_after_it_has_left() {
+        let at = |ms| Steady(Duration::from_millis(ms));
+        let mut listeners = Listeners::default();
+        assert!(!listeners.hear(0, at(0)));
+        assert!(!listeners.hear(1, at(100)));
+        assert!(!listeners.hear(1, at(1599)));
+        assert!(listeners.hear(1, at(1600)));
+        assert!(!listeners.hear(0, at(1700)));
+        assert!(!listeners.hear(2, at(1720)), "whoever comes anew has to be told anew");
+        assert!(listeners.hear(1, at(3220)));
     }
 }

@@ -25,7 +25,7 @@ use crate::link::{Lock, Place};
 use crate::motion::Velocity;
 use crate::node::actuator::CmdVel;
 use crate::node::{joints, place};
-use crate::supervise::{Hands, HardwareWatchdog, Shared, run};
+use crate::supervise::{Hands, HardwareWatchdog, Listeners, Shared, run};
 use crate::supervision::{Supervision, Watch};
 
 /// The node's state.
@@ -44,6 +44,7 @@ pub struct Supervisor {
 #[derive(Clone)]
 struct RosHands {
     output: CmdVel,
+    listeners: Listeners,
     limbs: Arc<Mutex<Limbs>>,
     state: Publisher<SupervisorState>,
     shared: Arc<Shared>,
@@ -104,8 +105,8 @@ fn limbs(node: &mut Node<Supervisor>, timeout: Duration) -> Result<Limbs, StartE
 }
 
 impl Hands for RosHands {
-    fn reach(&self) -> bool {
-        self.output.subscribers() > 0
+    fn reach(&mut self) -> bool {
+        self.listeners.hear(self.output.subscribers(), SystemSteady.now())
     }
 
     fn halt(&mut self) {
@@ -166,6 +167,7 @@ impl Managed for Supervisor {
         let shared = Arc::new(Shared::new(timeout));
         let hands = RosHands {
             output: CmdVel::new(node, stamped, timeout)?,
+            listeners: Listeners::default(),
             limbs: Arc::new(Mutex::new(limbs(node, timeout)?)),
             state: node.publisher("~/state", qos::latched())?,
             shared: Arc::clone(&shared),
@@ -251,7 +253,9 @@ impl Supervisor {
         let supervision = self.shared.look();
         match supervision.watch() {
             Watch::Alone => report.is(Health::Warn, "there is no executor to watch"),
-            Watch::Watching if !self.hands.reach() => report.is(Health::Error, "nobody listens on cmd_vel"),
+            Watch::Watching if self.hands.output.subscribers() == 0 => {
+                report.is(Health::Error, "nobody listens on cmd_vel")
+            }
             Watch::Watching => report.is(Health::Ok, "watching"),
             Watch::Latched(alarm) => report.is(Health::Error, format!("stopped: {alarm}")),
         }

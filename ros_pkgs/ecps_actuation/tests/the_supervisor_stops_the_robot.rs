@@ -26,7 +26,7 @@ enum Done {
 struct Telling(Sender<Done>, Arc<AtomicBool>);
 
 impl Hands for Telling {
-    fn reach(&self) -> bool {
+    fn reach(&mut self) -> bool {
         self.1.load(Ordering::SeqCst)
     }
 

@@ -1,7 +1,9 @@
 //! Actions carried out by the executor's own logic in the simulator, in simulated time: the same actions from the same
 //! scenario give the same `state_sha` after each, whatever the wall time, the process and the number of threads.
 //!
-//! `state_sha` is [`MeasuredState::sha`]: position and heading as odometry says, velocity and simulated time, quantised.
+//! `state_sha` is [`MeasuredState::sha`]: position and heading as odometry says, velocity, gripper and simulated time, quantised.
+
+mod arm;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -20,11 +22,15 @@ use ecps_core::clock::{Stamp, Steady};
 use ecps_core::wire::proto::Eap;
 use ecps_journal::record::{self, Payload, Simulation};
 use ecps_journal::{AppendError, Durable, Journal, Moment, SyncError};
+use ecps_sim::arm::Arm;
 use ecps_sim::floor_plan::FloorPlan;
 use ecps_sim::robot::RobotSpec;
 use ecps_sim::world::{StepError, World, WorldError};
 use nalgebra::{Isometry2, Vector2};
 use thiserror::Error;
+
+pub use arm::LimbError;
+use arm::Ways;
 
 /// Who asks for the actions.
 const CALLER: &str = "replay";
@@ -63,6 +69,9 @@ pub enum ReplayError {
     /// The gate could not be armed.
     #[error(transparent)]
     Arm(#[from] ArmError),
+    /// The arm cannot be, or does not move.
+    #[error(transparent)]
+    Limbs(#[from] LimbError),
     /// The record of the scenario could not be written.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -71,7 +80,7 @@ pub enum ReplayError {
     Sync(#[from] SyncError),
 }
 
-/// Where a simulated run begins. Default: the office's lab, seed 0, 20 Hz.
+/// Where a simulated run begins. Default: a robot with an arm in the office's lab, seed 0, 20 Hz.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scenario(Simulation);
 
@@ -101,6 +110,8 @@ impl Scenario {
                 max_angular_acceleration: 3.0,
                 max_angular_jerk: 80.0,
             }),
+            arm: true,
+            gripper_object: 0.0,
         })
     }
 
@@ -203,6 +214,8 @@ impl Actuator for Base {
 pub struct Replay<R: Record> {
     world: Rc<RefCell<World>>,
     executive: Executive<R, Base>,
+    /// To the arm, where there is one.
+    ways: Option<Ways>,
     period: Duration,
     state: MeasuredState,
     index: usize,
@@ -221,7 +234,9 @@ impl<R: Record> Replay<R> {
             return Err(ReplayError::Period(simulation.period_ns));
         }
         let start = Isometry2::new(Vector2::new(simulation.start_x, simulation.start_y), simulation.start_yaw);
-        let world = World::new(FloorPlan::office(), simulation.seed, vec![RobotSpec::new("robot", start)])?;
+        let arm = simulation.arm.then(|| Arm::new(simulation.gripper_object));
+        let robot = RobotSpec { arm, ..RobotSpec::new("robot", start) };
+        let world = World::new(FloorPlan::office(), simulation.seed, vec![robot])?;
         let world = Rc::new(RefCell::new(world));
         let limits = simulation.limits.unwrap_or_default();
         // Zero is what a writer left that knew no jerk.
@@ -246,10 +261,11 @@ impl<R: Record> Replay<R> {
         journal.append(&Moment::default(), simulation)?;
         let at = now(&world.borrow());
         let mut executive = Executive::new(config, journal, Base(Rc::clone(&world)), at)?;
+        let ways = simulation.arm.then(|| arm::attach(&mut executive)).transpose()?;
         executive.enable(Request { caller: CALLER, trace: [0; 16] }, at)?;
         let period = Duration::from_nanos(simulation.period_ns);
         let mut replay =
-            Replay { world, executive, period, state: MeasuredState::default(), index: 0, ids: HashSet::new() };
+            Replay { world, executive, ways, period, state: MeasuredState::default(), index: 0, ids: HashSet::new() };
         replay.measure()?;
         Ok(replay)
     }
@@ -285,8 +301,7 @@ impl<R: Record> Replay<R> {
                 continue;
             }
             self.executive.tick(at);
-            self.world.borrow_mut().step(self.period)?;
-            self.measure()?;
+            self.step()?;
         }
     }
 
@@ -294,18 +309,35 @@ impl<R: Record> Replay<R> {
         now(&self.world.borrow())
     }
 
-    /// Tells the executor where the robot is.
+    /// One period of the world.
+    fn step(&mut self) -> Result<(), ReplayError> {
+        {
+            let mut world = self.world.borrow_mut();
+            if let Some(ways) = &self.ways {
+                ways.begin(&mut world)?;
+            }
+            world.step(self.period)?;
+        }
+        self.measure()
+    }
+
+    /// Tells the executor where the robot is, and its joints.
     fn measure(&mut self) -> Result<(), ReplayError> {
         let at = self.now();
         if let Ok(robot) = self.world.borrow().robot(0) {
+            if let Some(arm) = robot.arm() {
+                arm::measure(&mut self.executive, arm, at)?;
+            }
             let (pose, velocity) = (robot.odometry(), robot.velocity());
             self.state = MeasuredState {
                 pose: PlanarPose { x: pose.translation.x, y: pose.translation.y, yaw: pose.rotation.angle() },
                 velocity: Velocity { x: velocity.linear, y: 0.0, yaw: velocity.angular },
+                gripper: None,
                 stamp: at.ros,
             };
         }
-        Ok(self.executive.on_state(FRAME, self.state, at)?)
+        self.state = self.executive.on_state(FRAME, self.state, at)?;
+        Ok(())
     }
 }
 

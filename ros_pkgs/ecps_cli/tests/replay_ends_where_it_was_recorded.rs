@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use ecps_actuation::ErrorCode;
 use ecps_cli::replay::{NoJournal, Replay, Scenario};
-use ecps_core::wire::proto::{Eap, GripperOp, RobotPose, eap, gripper_op};
+use ecps_core::wire::proto::{CloudOp, Eap, GripperOp, RobotPose, eap, gripper_op};
 use prost::Message as _;
 
 fn drive(id: &str, x: f64, y: f64) -> Eap {
@@ -14,11 +14,13 @@ fn drive(id: &str, x: f64, y: f64) -> Eap {
     Eap { spec: "eap/0.1".into(), id: id.into(), action: Some(eap::Action::SetPose(pose)), ..Eap::default() }
 }
 
-/// Two that arrive, one into a wall, one that nothing here can do.
+/// Two that arrive, one that opens the gripper, one that nothing here can do, and one into a wall.
 fn actions() -> Vec<Eap> {
     let open = GripperOp { command: gripper_op::Command::Open.into(), ..GripperOp::default() };
     let gripper = Eap { action: Some(eap::Action::Gripper(open)), ..drive("grip", 0.0, 0.0) };
-    vec![drive("there", 0.5, 0.2), drive("back", 0.0, 0.0), gripper, drive("wall", 100.0, 0.0)]
+    let call = CloudOp { api_name: "lift".into(), method_name: "call".into(), ..CloudOp::default() };
+    let cloud = Eap { action: Some(eap::Action::Cloud(call)), ..drive("lift", 0.0, 0.0) };
+    vec![drive("there", 0.5, 0.2), drive("back", 0.0, 0.0), gripper, cloud, drive("wall", 100.0, 0.0)]
 }
 
 fn write<'a>(path: &Path, messages: impl IntoIterator<Item = &'a [u8]>) {
@@ -54,13 +56,16 @@ fn eaplog(arguments: &[&Path]) -> Output {
 fn actions_end_as_they_must_and_the_same_in_every_thread() {
     let mut replay = Replay::begin(&Scenario::default(), NoJournal::default()).unwrap();
     let codes: Vec<ErrorCode> = actions().iter().map(|action| replay.carry_out(action).unwrap().code).collect();
-    assert_eq!(codes, [ErrorCode::None, ErrorCode::None, ErrorCode::Unsupported, ErrorCode::NoProgress]);
+    assert_eq!(
+        codes,
+        [ErrorCode::None, ErrorCode::None, ErrorCode::None, ErrorCode::Unsupported, ErrorCode::NoProgress]
+    );
     let here = states();
     let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(states)).collect();
     for thread in threads {
         assert_eq!(thread.join().unwrap(), here);
     }
-    assert_ne!(here[0], here[1]);
+    assert!(here[0] != here[1] && here[1] != here[2], "the gripper is in the digest as where the robot is");
 }
 
 #[test]
@@ -82,7 +87,7 @@ fn the_conformance_command_passes_the_right_hashes_and_names_the_first_wrong_one
     assert_eq!((code, &json["status"]), (1, &"FAIL".into()));
     assert!(json["message"].as_str().unwrap().starts_with("action 1 ('back')"), "{json}");
     write(&hashes, states[..1].iter().map(<[u8; 32]>::as_slice));
-    assert_eq!(conformance(&file, &hashes).0, 1, "one hash for four actions");
+    assert_eq!(conformance(&file, &hashes).0, 1, "one hash for five actions");
     std::fs::write(&file, [0xff; 40]).unwrap();
     assert_eq!(conformance(&file, &hashes).1["status"], "ERROR");
 }
@@ -98,7 +103,7 @@ fn a_simulated_journal_replays_and_another_does_not() {
     assert!(made.status.success(), "{made:?}");
     let replayed = eaplog(&[Path::new("replay"), &journal]);
     let text = String::from_utf8_lossy(&replayed.stdout).into_owned();
-    assert!(replayed.status.success() && text.starts_with("3 of 4 actions"), "{text} {replayed:?}");
+    assert!(replayed.status.success() && text.starts_with("4 of 5 actions"), "{text} {replayed:?}");
 
     // One that says it drove within other limits.
     let lines = home.path().join("changed.jsonl");

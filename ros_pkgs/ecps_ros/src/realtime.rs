@@ -34,24 +34,30 @@ impl RealTime {
         Ok(RealTime { threads })
     }
 
-    /// Gives them the priority that the parameter says. Where the right is missing (`CAP_SYS_NICE`, or `rtprio` in
-    /// limits.conf), they stay as they are, with a warning. Threads that they start later stay ordinary.
+    /// Gives them the priority that the parameter says, unless it is 0.
     ///
     /// # Errors
     /// If the parameter was not declared.
     pub fn raise(self, parameters: &Parameters) -> Result<(), StartError> {
         let priority = i32::try_from(parameters.integer(PARAMETER)?).unwrap_or(0);
-        if priority == 0 {
-            return Ok(());
+        if priority != 0 {
+            self.raise_to(priority);
         }
-        match self.threads.iter().try_for_each(|thread| fifo(*thread, priority)) {
+        Ok(())
+    }
+
+    /// Gives them this priority. Where the right is missing (`CAP_SYS_NICE`, or `rtprio` in limits.conf), they stay as they
+    /// are, with a warning. Threads that they start later stay ordinary. Returns whether they have it.
+    pub fn raise_to(self, priority: i32) -> bool {
+        let raised = self.threads.iter().try_for_each(|thread| fifo(*thread, priority));
+        match &raised {
             Ok(()) => tracing::info!("{} threads run under SCHED_FIFO, priority {priority}", self.threads.len()),
             Err(error) => tracing::warn!(
                 "{PARAMETER} is {priority}, and the process may not have it: {error}; it runs as any other, so that \
                  other processes can delay it"
             ),
         }
-        Ok(())
+        raised.is_ok()
     }
 }
 

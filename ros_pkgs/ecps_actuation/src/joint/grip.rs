@@ -50,6 +50,13 @@ impl GripConfig {
     pub fn at(&self, share: f64) -> Vec<f64> {
         self.closed.iter().zip(&self.open).map(|(closed, open)| closed + (open - closed) * share).collect()
     }
+
+    /// How far open fingers at `positions` are, 0 to 1, on average.
+    pub fn share(&self, positions: &[f64]) -> f64 {
+        let ways = self.closed.iter().zip(&self.open);
+        let shares = ways.zip(positions).map(|((closed, open), position)| (position - closed) / (open - closed));
+        shares.sum::<f64>() / positions.len().max(1) as f64
+    }
 }
 
 /// What to do with the fingers.

@@ -213,6 +213,14 @@ impl Limbs {
         Ok((fingers, joints, readings))
     }
 
+    /// How far the gripper is open, 0 to 1, if there is one and all of it is measured.
+    pub(crate) fn opening(&self, now: Steady) -> Option<f64> {
+        let (fingers, gate) = (self.fingers.as_ref()?, self.gate.as_ref()?);
+        let joints = &gate.groups().get(fingers.group)?.joints;
+        let position = |joint: &JointLimits| Some(gate.reading(&joint.name, now)?.position);
+        Some(fingers.share(&joints.iter().map(position).collect::<Option<Vec<_>>>()?))
+    }
+
     fn group(
         &self,
         group: usize,

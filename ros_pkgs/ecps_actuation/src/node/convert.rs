@@ -37,6 +37,7 @@ pub(super) fn measured_state(odometry: &Odometry) -> Result<MeasuredState, Check
     let (p, q) = (&odometry.pose.pose.position, &odometry.pose.pose.orientation);
     let twist = &odometry.twist.twist;
     Ok(MeasuredState {
+        gripper: None,
         pose: PlanarPose::from_parts("odom.pose", [p.x, p.y, p.z], [q.x, q.y, q.z, q.w])?,
         velocity: Velocity { x: twist.linear.x, y: twist.linear.y, yaw: twist.angular.z },
         stamp: ecps_ros::stamp(&odometry.header.stamp),

@@ -18,6 +18,11 @@ use crate::service::respond;
 const RESULT_KEPT: Duration = Duration::from_secs(10);
 /// Goals remembered; beyond that the oldest finished ones are forgotten early.
 const GOALS_KEPT: usize = 1024;
+/// Goals up to which every change of their status is published; with more, since each message holds all of them, changes are
+/// gathered for [`GATHERING`].
+const FEW: usize = 64;
+/// See [`FEW`].
+pub(super) const GATHERING: Duration = Duration::from_millis(100);
 
 const EXECUTING: i8 = 2;
 const CANCELING: i8 = 3;
@@ -54,22 +59,35 @@ impl<A: Action> Entry<A> {
 
 type Entries<A> = BTreeMap<GoalId, Entry<A>>;
 
+/// When the goals' status was last published, and whether it has changed since.
+struct Published {
+    at: Steady,
+    changed: bool,
+}
+
 /// One server's goals. Clones share them.
 pub(super) struct Ledger<A: Action> {
     entries: Arc<Mutex<Entries<A>>>,
+    published: Arc<Mutex<Published>>,
     feedback: Publisher<A::FeedbackMessage>,
     status: Publisher<GoalStatusArray>,
 }
 
 impl<A: Action> Clone for Ledger<A> {
     fn clone(&self) -> Self {
-        Ledger { entries: Arc::clone(&self.entries), feedback: self.feedback.clone(), status: self.status.clone() }
+        Ledger {
+            entries: Arc::clone(&self.entries),
+            published: Arc::clone(&self.published),
+            feedback: self.feedback.clone(),
+            status: self.status.clone(),
+        }
     }
 }
 
 impl<A: Action> Ledger<A> {
     pub(super) fn new(feedback: Publisher<A::FeedbackMessage>, status: Publisher<GoalStatusArray>) -> Ledger<A> {
-        Ledger { entries: Arc::default(), feedback, status }
+        let published = Published { at: SystemSteady.now(), changed: false };
+        Ledger { entries: Arc::default(), published: Arc::new(Mutex::new(published)), feedback, status }
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries<A>> {
@@ -145,7 +163,18 @@ impl<A: Action> Ledger<A> {
         self.publish_status();
     }
 
+    /// Publishes the status of all goals, now or, when there are many, with what else changes.
     pub(super) fn publish_status(&self) {
+        let few = self.entries().len() <= FEW;
+        {
+            let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = SystemSteady.now();
+            published.changed = !few && now.since(published.at) < GATHERING;
+            if published.changed {
+                return;
+            }
+            published.at = now;
+        }
         let status = |(id, entry): (&GoalId, &Entry<A>)| GoalStatus {
             goal_info: GoalInfo { goal_id: id.to_message(), stamp: entry.stamp.clone() },
             status: entry.status(),
@@ -153,6 +182,14 @@ impl<A: Action> Ledger<A> {
         let told = |(_, entry): &(&GoalId, &Entry<A>)| matches!(entry.admission, Admission::Told);
         let status_list = self.entries().iter().filter(told).map(status).collect();
         self.status.publish(&GoalStatusArray { status_list });
+    }
+
+    /// Publishes what was gathered. To be called every [`GATHERING`].
+    pub(super) fn publish_gathered(&self) {
+        let changed = self.published.lock().unwrap_or_else(PoisonError::into_inner).changed;
+        if changed {
+            self.publish_status();
+        }
     }
 
     /// Answers with the result, at once or when there is one.
@@ -205,13 +242,17 @@ impl<A: Action> Ledger<A> {
         let mut entries = self.entries();
         let before = entries.len();
         entries.retain(|_, entry| !matches!(&entry.stage, Stage::Finished { at, .. } if now.since(*at) > RESULT_KEPT));
-        while entries.len() > GOALS_KEPT {
+        let surplus = entries.len().saturating_sub(GOALS_KEPT);
+        if surplus > 0 {
             let finished = entries.iter().filter_map(|(id, entry)| match &entry.stage {
                 Stage::Finished { at, .. } => Some((*at, *id)),
                 Stage::Running { .. } => None,
             });
-            let Some((_, oldest)) = finished.min() else { break };
-            entries.remove(&oldest);
+            let mut oldest: Vec<_> = finished.collect();
+            oldest.sort_unstable();
+            for (_, id) in oldest.into_iter().take(surplus) {
+                entries.remove(&id);
+            }
         }
         let changed = entries.len() != before;
         drop(entries);

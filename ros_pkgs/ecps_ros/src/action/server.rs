@@ -9,7 +9,7 @@ use r2r::action_msgs::srv::CancelGoal;
 
 use super::GoalId;
 use super::goal::RequestedGoal;
-use super::ledger::Ledger;
+use super::ledger::{GATHERING, Ledger};
 use crate::interface::Action;
 use crate::node::{Gate, Node};
 use crate::qos;
@@ -96,6 +96,8 @@ impl<S: 'static> Node<S> {
             }
         });
 
+        let goals = ledger.clone();
+        self.steady_timer(GATHERING, move |_| goals.publish_gathered());
         self.steady_timer(FORGETTING, move |_| ledger.forget_old());
         Ok(())
     }
