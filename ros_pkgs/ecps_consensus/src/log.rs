@@ -71,7 +71,7 @@ struct Writer {
 impl Writer {
     fn append(&mut self, records: Vec<What>) -> io::Result<()> {
         // Each segment says what the ones before it do, besides entries, so that those can go.
-        let ballot = self.vote.clone().map(What::Ballot);
+        let ballot = self.vote.map(What::Ballot);
         let purged = self.purged.map(What::Purged);
         let head = if self.segments.is_full() { [ballot, purged] } else { [None, None] };
         let full = head.into_iter().flatten().chain(records.iter().cloned());
@@ -83,7 +83,7 @@ impl Writer {
 
     fn note(&mut self, segment: u64, record: &What) {
         match record {
-            What::Ballot(ballot) => self.vote = Some(ballot.clone()),
+            What::Ballot(ballot) => self.vote = Some(*ballot),
             What::Purged(upto) => self.purged = Some(*upto),
             What::Entry(entry) => {
                 let index = entry.id.map_or(0, |id| id.index);
