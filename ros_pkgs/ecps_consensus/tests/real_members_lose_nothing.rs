@@ -1,5 +1,7 @@
 //! Groups of real processes on the loopback: killed, stopped, left in a minority, and with bytes flipped on their disks.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;

@@ -1,5 +1,7 @@
 //! openraft's suite for stores, on ours: a folder with segments and SQLite.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may panic")]
+
 use std::sync::Arc;
 
 use ecps_consensus::disk::{Disk, MemberFolder};
