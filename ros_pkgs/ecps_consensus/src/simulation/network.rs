@@ -149,7 +149,9 @@ fn deliver(net: Arc<Net>, from: MemberId, to: MemberId, request: Request, answer
             if let (Some(request::What::Append(_)), true) = (&request.what, net.weather.lock().unwrap().flatters) {
                 let outcome = Some(append_response::Outcome::Success(true));
                 let reply = Reply { what: Some(reply::What::Append(AppendResponse { outcome })) };
-                drop(answer.map(|answer| answer.send(reply)));
+                if let Some(answer) = answer {
+                    drop(answer.send(reply));
+                }
                 return;
             }
             // Nobody says that it was lost.
