@@ -16,6 +16,7 @@
 //! | [`eaplog`] | the command of that name |
 //! | [`conformance`] | what `ecps-conformance` checks of messages, compression and transports |
 //! | [`ltp`] | `ecps ltp`: frames in files |
+//! | [`raft`] | `ecps raft`: members of a consensus group |
 //! | [`report`] | the demo's result as a page, as a picture and as a table in the terminal |
 
 pub mod bag;
@@ -32,6 +33,7 @@ pub mod memory;
 pub mod mep_query;
 #[cfg(feature = "ros")]
 pub mod play;
+pub mod raft;
 pub mod replay;
 pub mod report;
 pub mod supervise;

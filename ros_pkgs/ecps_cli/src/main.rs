@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ecps_cli::{demo, eap, ltp, memory, play, supervise::guard, up};
+use ecps_cli::{demo, eap, ltp, memory, play, raft, supervise::guard, up};
 
 #[derive(Parser)]
 #[command(name = "ecps", version, about = "ECPS for ROS 2 from the command line")]
@@ -27,6 +27,8 @@ enum Command {
     Memory(memory::MemoryCommand),
     /// Make frames of NumPy files, restore them, look into them
     Ltp(ltp::LtpCommand),
+    /// Look at a consensus group, have it make snapshots, change who belongs to it
+    Raft(raft::Raft),
     /// Run a program that ends with the supervisor that started it
     #[command(hide = true)]
     ExecGuarded {
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Eap(options) => eap::run(&options).map_err(|e| e.to_string()),
         Command::Memory(options) => memory::run(&options).map_err(|e| e.to_string()),
         Command::Ltp(options) => ltp::run(&options).map_err(|e| e.to_string()),
+        Command::Raft(options) => raft::run(&options).map_err(|e| e.to_string()),
         Command::ExecGuarded { command } => guard::run(&command).map_err(|e| e.to_string()),
     };
     result.unwrap_or_else(|error| {

@@ -84,7 +84,7 @@ pub fn is_being_written(folder: &Path) -> bool {
 }
 
 /// Path of segment `number`.
-pub(crate) fn segment_path(folder: &Path, number: u64) -> PathBuf {
+pub fn segment_path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number:06}.eaplog"))
 }
 

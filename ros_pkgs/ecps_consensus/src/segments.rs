@@ -1,0 +1,260 @@
+//! The log's records on segments of the journal: written, brought to the disk, read back, and told apart where they end:
+//! what a crash tore off was never answered for; what changed after it was synced means that the disk cannot be trusted.
+
+use std::io;
+use std::sync::Arc;
+
+use ecps_core::clock::Stamp;
+use ecps_journal::format::{
+    Digest, HEADER_BYTES, Header, Identity, Moment, PAYLOAD_BYTES, Superblock, digest, encode_record, payload_of,
+    record_digest,
+};
+use ecps_journal::scan::{Flaw, RawStep, Segment};
+use ecps_journal::storage::SegmentFile;
+use ecps_journal::tree::Tree;
+use prost::Message as _;
+use thiserror::Error;
+
+use crate::disk::Disk;
+use crate::types::MemberId;
+use crate::wire::{Record, SCHEMA, record::What};
+
+/// Kind of the log's records, beside the journal's own.
+const KIND: u16 = 0x4000;
+/// A segment larger than this is followed by a new one, bytes.
+pub(crate) const SEGMENT_BYTES: u64 = 16 << 20;
+
+/// Why a log cannot be opened. The member must not take part: it may have forgotten what it promised.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// The system refused.
+    #[error("segment {segment} of the log cannot be read: {source}")]
+    Read {
+        /// Which.
+        segment: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Bytes that were on disk are others now.
+    #[error("segment {segment} of the log is damaged at byte {offset} ({reason}), and what is there was synced once")]
+    Damaged {
+        /// Which.
+        segment: u64,
+        /// Where.
+        offset: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A segment between others is gone.
+    #[error("segment {segment} of the log does not follow the one before: {reason}")]
+    Gap {
+        /// Which.
+        segment: u64,
+        /// What does not fit.
+        reason: String,
+    },
+}
+
+/// Appends records to segments.
+pub(crate) struct Segments {
+    disk: Arc<dyn Disk>,
+    member: MemberId,
+    /// Highest number of a segment, 0: none.
+    segment: u64,
+    sequence: u64,
+    previous: Digest,
+    tree: Tree,
+    open: Option<(Arc<dyn SegmentFile>, u64)>,
+    /// Set by the first failure. What reached the disk is not known then, so nothing follows.
+    failed: bool,
+}
+
+impl Segments {
+    /// Reads all records, oldest first, into `each` with the number of their segment.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        member: MemberId,
+        mut each: impl FnMut(u64, What),
+    ) -> Result<Segments, LogError> {
+        let read = |segment, source| LogError::Read { segment, source };
+        let numbers: Vec<u64> = disk.list().map_err(|e| read(0, e))?.into_iter().map(|(number, _)| number).collect();
+        let mut segments = Segments {
+            disk: Arc::clone(&disk),
+            member,
+            segment: 0,
+            sequence: 0,
+            previous: Digest::default(),
+            tree: Tree::default(),
+            open: None,
+            failed: false,
+        };
+        for (place, &number) in numbers.iter().enumerate() {
+            let bytes = disk.read(number).map_err(|e| read(number, e))?;
+            segments.read_segment(number, &bytes, place == 0, &mut each)?;
+        }
+        // What a killed process left in the kernel counts as written, so it has to be.
+        if let Some(&last) = numbers.last() {
+            disk.sync(last).map_err(|e| read(last, e))?;
+        }
+        Ok(segments)
+    }
+
+    fn read_segment(
+        &mut self,
+        number: u64,
+        bytes: &[u8],
+        first: bool,
+        each: &mut impl FnMut(u64, What),
+    ) -> Result<(), LogError> {
+        let gap = |reason: &str| LogError::Gap { segment: number, reason: reason.to_owned() };
+        if !first && number != self.segment + 1 {
+            return Err(gap(&format!("the one before is {}", self.segment)));
+        }
+        let mut segment = match Segment::open(bytes).map_err(|source| LogError::Read { segment: number, source })? {
+            Ok(segment) => segment,
+            Err(flaw) => {
+                // It was torn off as it began, unless what is in it says otherwise.
+                self.segment = number;
+                return judge(number, bytes, &flaw, self.sequence);
+            }
+        };
+        let head = segment.superblock().clone();
+        if head.segment != number {
+            return Err(gap(&format!("it says it is number {}", head.segment)));
+        }
+        if first {
+            (self.sequence, self.previous, self.tree) = (head.first_sequence.wrapping_sub(1), head.previous, head.tree);
+        } else if head.first_sequence != self.sequence + 1 || head.previous != self.previous {
+            return Err(gap(&format!("it begins with record {}, after {}", head.first_sequence, self.sequence)));
+        }
+        self.segment = number;
+        self.previous = digest(segment.superblock_bytes());
+        loop {
+            let step = segment.read_raw().map_err(|source| LogError::Read { segment: number, source })?;
+            match step {
+                RawStep::Record(raw) => {
+                    (self.sequence, self.previous) = (raw.header.sequence, record_digest(raw.bytes));
+                    self.tree.push(self.previous);
+                    if raw.header.kind == KIND
+                        && let Some(what) = Record::decode(raw.stored_payload()).ok().and_then(|record| record.what)
+                    {
+                        each(number, what);
+                    }
+                }
+                RawStep::End => return Ok(()),
+                RawStep::Flaw(flaw) => return judge(number, bytes, &flaw, self.sequence),
+            }
+        }
+    }
+
+    /// Sequence of the last record appended.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Number of the segment written to, or last written to.
+    pub(crate) fn segment(&self) -> u64 {
+        self.segment
+    }
+
+    /// Whether the next record begins a new segment.
+    pub(crate) fn is_full(&self) -> bool {
+        self.open.as_ref().is_none_or(|(_, size)| *size >= SEGMENT_BYTES)
+    }
+
+    /// Appends records with one write(2), in the present segment, or in a new one where `is_full`.
+    pub(crate) fn append(&mut self, records: impl IntoIterator<Item = What>) -> io::Result<()> {
+        self.guarded(|segments| {
+            if segments.is_full() {
+                segments.begin()?;
+            }
+            let mut bytes = Vec::new();
+            for what in records {
+                let payload = Record { what: Some(what) }.encode_to_vec();
+                if payload.len() > PAYLOAD_BYTES {
+                    let size = payload.len();
+                    return Err(io::Error::other(format!("a record has {size} bytes, more than {PAYLOAD_BYTES}")));
+                }
+                let sequence = segments.sequence + 1;
+                let moment = Moment::default();
+                let header = Header { length: 0, kind: KIND, sequence, moment, previous: segments.previous };
+                let record = encode_record(header, &payload);
+                (segments.sequence, segments.previous) = (sequence, record_digest(&record));
+                segments.tree.push(segments.previous);
+                bytes.extend(record);
+            }
+            let Some((file, size)) = &mut segments.open else { return Err(io::Error::other("no segment is open")) };
+            *size += bytes.len() as u64;
+            file.append(&bytes).map_err(|unwritten| unwritten.source)
+        })
+    }
+
+    /// Returns when all that was appended is on disk.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.guarded(|segments| segments.open.as_ref().map_or(Ok(()), |(file, _)| file.sync()))
+    }
+
+    /// Removes segment `number`.
+    pub(crate) fn remove(&self, number: u64) -> io::Result<()> {
+        self.disk.remove(number)
+    }
+
+    fn guarded(&mut self, work: impl FnOnce(&mut Segments) -> io::Result<()>) -> io::Result<()> {
+        if self.failed {
+            return Err(io::Error::other("the log failed before, and what reached the disk is not known"));
+        }
+        let result = work(self);
+        self.failed = result.is_err();
+        result
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        let number = self.segment + 1;
+        let bytes = Superblock {
+            identity: Identity { robot: format!("member-{}", self.member), session: [0; 16], boot: [0; 16] },
+            created: Stamp(0),
+            segment: number,
+            first_sequence: self.sequence + 1,
+            previous: self.previous,
+            tree: self.tree.clone(),
+            encryption_key: None,
+            verifier: String::new(),
+            schema: SCHEMA.to_vec(),
+        }
+        .encode();
+        let file = self.disk.create(number, &bytes)?;
+        (self.segment, self.previous) = (number, digest(&bytes));
+        self.open = Some((file, bytes.len() as u64));
+        Ok(())
+    }
+}
+
+/// Whether what follows a flaw may be left out. A record that says that it was synced proves it wrong. So does, in a
+/// segment that is not the last, the next one, which begins after what was known then.
+fn judge(segment: u64, bytes: &[u8], flaw: &Flaw, sequence: u64) -> Result<(), LogError> {
+    let (offset, reason) = match flaw {
+        Flaw::Torn { offset } => (*offset, "it ends within a record".to_owned()),
+        Flaw::Damaged { offset, reason, .. } => (*offset, reason.to_string()),
+        Flaw::ChainBroken { offset, reason, .. } => (*offset, reason.to_string()),
+    };
+    let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
+    let foreign = matches!(flaw, Flaw::ChainBroken { .. });
+    if foreign || settled_after(rest).is_some_and(|settled| settled > sequence) {
+        return Err(LogError::Damaged { segment, offset, reason });
+    }
+    Ok(())
+}
+
+/// The highest sequence that any whole record in `bytes` says was synced.
+fn settled_after(bytes: &[u8]) -> Option<u64> {
+    let at = |start: usize| {
+        let rest = bytes.get(start..)?;
+        let header = Header::decode(rest.first_chunk::<HEADER_BYTES>()?).ok()?;
+        let payload = payload_of(rest.get(..header.length)?).ok()?;
+        match Record::decode(payload).ok()?.what? {
+            What::Settled(sequence) => Some(sequence),
+            _ => None,
+        }
+    };
+    (0..bytes.len()).filter_map(at).max()
+}

@@ -1,0 +1,8 @@
+//! A group in a simulated world: seeded schedules of crashes, cuts and bad weather, and what must hold through all of them.
+
+mod disk;
+mod linearizable;
+mod network;
+mod registers;
+mod runtime;
+mod schedule;
