@@ -100,10 +100,12 @@ impl Day {
     fn wait_until_up(&self) -> Result<(), DemoError> {
         progress("waiting for the nodes");
         let limit = Duration::from_secs(30);
-        self.peer.wait_for("odometry, LTP, the first memory and the gate", limit, |heard| {
+        self.peer.wait_for("odometry, LTP, the first memory and the armed gate", limit, |heard| {
             let perceives = heard.path.len() > 5 && !heard.restored.is_empty() && heard.bridge.is_some();
             let remembers = heard.memory.as_ref().is_some_and(|memory| memory.records > 0);
-            (perceives && remembers && heard.gate.is_some() && self.peer.commands_are_heard()).then_some(())
+            // Not before the supervisor is sure that the robot hears it.
+            let armed = heard.gate.as_ref().is_some_and(|gate| gate.mode == 0);
+            (perceives && remembers && armed && self.peer.commands_are_heard()).then_some(())
         })
     }
 
