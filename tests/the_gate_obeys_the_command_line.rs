@@ -1,6 +1,8 @@
 //! `ecps eap` on a simulated robot with executor and supervisor.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::time::Instant;
+
 use ecps_testing::{Output, Ros, SCENARIO};
 
 struct CommandLine(Ros);
@@ -37,7 +39,12 @@ fn state_estop_reset_limits_and_send_do_as_they_say() {
     supervisor.wait_for_line("the executor is being watched", SCENARIO);
     let line = CommandLine(ros);
 
-    let state = line.says(&["state"]);
+    // It arms when the supervisor is sure that the robot hears it.
+    let deadline = Instant::now() + SCENARIO;
+    let mut state = line.says(&["state"]);
+    while state.contains("gate        disarmed") && Instant::now() < deadline {
+        state = line.says(&["state"]);
+    }
     assert!(state.contains("gate        idle") && state.contains("supervisor  watching"), "{state}");
     assert!(line.says(&["estop"]).contains("stopped"));
     let state = line.says(&["state"]);
