@@ -18,7 +18,8 @@ use crate::supervision::{StaysLatched, Supervision, Watch};
 
 /// What the supervisor can do to the robot, and whom it tells.
 pub trait Hands {
-    /// Whether the robot hears what is commanded. One who could not stop the robot does not pretend to watch over it.
+    /// Whether the robot hears what is commanded. One who could not stop the robot does not pretend to watch over it. Asked
+    /// in every period, so that who listens is known from when on.
     fn reach(&mut self) -> bool;
     /// Commands the robot's safe state.
     fn halt(&mut self);
@@ -147,8 +148,9 @@ pub fn run(
         } else if let Some(watchdog) = &mut watchdog {
             watchdog.feed();
         }
+        let reach = hands.reach();
         if let Some(link) = &mut executor {
-            let guards = watch == Watch::Watching && hands.reach();
+            let guards = watch == Watch::Watching && reach;
             let status = if guards { Status::Running } else { Status::Stopped };
             // One that is closed is noticed when it is next read.
             let _ = link.send(Role::Supervisor, status, clock.now(), pause);

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -23,10 +23,11 @@ enum Done {
     Changed(Watch),
 }
 
-struct Telling(Sender<Done>, Arc<AtomicBool>);
+struct Telling(Sender<Done>, Arc<AtomicBool>, Arc<AtomicU64>);
 
 impl Hands for Telling {
     fn reach(&mut self) -> bool {
+        self.2.fetch_add(1, Ordering::SeqCst);
         self.1.load(Ordering::SeqCst)
     }
 
@@ -44,6 +45,8 @@ struct Robot {
     shared: Arc<Shared>,
     /// Whether the robot hears the supervisor.
     reach: Arc<AtomicBool>,
+    /// How often it was looked whether it does.
+    looks: Arc<AtomicU64>,
     done: Receiver<Done>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -56,11 +59,13 @@ impl Robot {
         let (tell, done) = channel();
         let reach = Arc::new(AtomicBool::new(true));
         let watchdog = watchdog.map(|path| HardwareWatchdog::open(path).unwrap());
+        let looks = Arc::<AtomicU64>::default();
+        let mut hands = Telling(tell, Arc::clone(&reach), Arc::clone(&looks));
         let thread = std::thread::spawn({
-            let (shared, reach) = (Arc::clone(&shared), Arc::clone(&reach));
-            move || run(&listener, &shared, &SystemSteady, &mut Telling(tell, reach), watchdog)
+            let shared = Arc::clone(&shared);
+            move || run(&listener, &shared, &SystemSteady, &mut hands, watchdog)
         });
-        Robot { place, shared, reach, done, thread: Some(thread) }
+        Robot { place, shared, reach, looks, done, thread: Some(thread) }
     }
 
     fn end(&mut self) {
@@ -216,4 +221,25 @@ fn a_supervisor_that_the_robot_does_not_hear_does_not_pretend_to_watch() {
         Status::Running,
         |guarded| matches!(guarded, Guarded::No(why) if why.contains("does not watch")),
     );
+}
+
+/// Whether somebody listens is known from when on only if it is looked all the time, and not just while an executor runs.
+#[test]
+fn who_listens_is_looked_for_before_there_is_an_executor_and_after_an_alarm() {
+    let folder = tempfile::tempdir().unwrap();
+    let robot = Robot::new(folder.path(), None);
+    let looks_on = || {
+        let (before, deadline) = (robot.looks.load(Ordering::SeqCst), Instant::now() + SOON);
+        while robot.looks.load(Ordering::SeqCst) < before + 3 {
+            assert!(Instant::now() < deadline, "nobody looks");
+            std::thread::yield_now();
+        }
+    };
+    assert_eq!(robot.change(), Watch::Alone);
+    looks_on();
+    let guardian = watched(&robot);
+    assert_eq!(robot.change(), Watch::Watching);
+    drop(guardian);
+    robot.alarm();
+    looks_on();
 }
