@@ -21,14 +21,14 @@ use ecps_ros::r2r::ecps_msgs::msg::{Caller, MemoryHit, MemoryRecord, MemoryStats
 use ecps_ros::r2r::ecps_msgs::srv::{
     ConsolidateMemory, DeleteMemory, GetMemory, PutMemory, QueryMemory, ReanchorMemory, RestoreMemory, SnapshotMemory,
 };
-use ecps_ros::r2r::visualization_msgs::msg::MarkerArray;
+use ecps_ros::r2r::visualization_msgs::msg::{Marker, MarkerArray};
 use ecps_ros::{
     BudgetEvents, BudgetMeter, Managed, Node, NodeClock, ParameterError, Parameters, Publisher, StartError, qos,
 };
 
-use crate::{Answer, Cause, Consolidation, GraphFile, Likeness, Memory, Options, Query, Record, Stored, uuid_ids};
+use crate::{Cause, Consolidation, GraphFile, Likeness, Memory, Options, Query, Record, Stored, uuid_ids};
 use convert::{hit_to_ros, query_from_ros, record_from_ros, record_to_ros, transform_from_ros, way_to_ros};
-use markers::Drawing;
+use markers::{Drawing, Layer};
 
 /// Between two looks at where memories are, for `~/markers`.
 const MARKERS_EVERY: Duration = Duration::from_secs(5);
@@ -49,8 +49,7 @@ const OUTBOX_EVERY: Duration = Duration::from_millis(10);
 enum Outgoing {
     /// A match of the standing query at this place in the list.
     Match(usize, Box<MemoryHit>),
-    /// What is to be drawn of an answer, and how.
-    Draw(fn(&mut Drawing, &Answer), Box<Answer>),
+    Draw(Layer, Vec<Marker>),
 }
 
 /// The end that answers have.
@@ -256,7 +255,7 @@ impl Server {
             let response = match pending.await {
                 Ok(answer) => {
                     if let Some(outbox) = outbox {
-                        outbox.leave(Outgoing::Draw(Drawing::hits, Box::new(answer.clone())));
+                        outbox.leave(Outgoing::Draw(Layer::Hits, Layer::Hits.markers(&answer)));
                     }
                     QueryMemory::Response {
                         total_matched: answer.total_matched,
@@ -432,8 +431,8 @@ impl Server {
     fn publish_outgoing(&mut self) {
         for message in self.outgoing.try_iter() {
             match message {
-                Outgoing::Draw(draw, answer) => {
-                    draw(&mut self.drawing, &answer);
+                Outgoing::Draw(layer, markers) => {
+                    self.drawing.replace(layer, markers);
                     self.markers.publish(&self.drawing.message());
                 }
                 Outgoing::Match(place, hit) => {
@@ -454,7 +453,7 @@ impl Server {
         let (pending, outbox) = (self.memory.query(newest), self.outbox.clone());
         self.runtime.spawn(async move {
             if let Ok(answer) = pending.await {
-                outbox.leave(Outgoing::Draw(Drawing::memories, Box::new(answer)));
+                outbox.leave(Outgoing::Draw(Layer::Memories, Layer::Memories.markers(&answer)));
             }
         });
     }

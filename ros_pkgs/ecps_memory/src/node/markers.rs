@@ -12,8 +12,27 @@ const DELETE_ALL: i32 = 3;
 const MEMORY: f64 = 0.15;
 const HIT: f64 = 0.3;
 
-/// What is drawn. Each message holds all of it: RViz deletes all of a topic's markers at once, whatever their namespace, and
-/// the last message alone is kept for who looks later.
+/// What of a memory is drawn.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Layer {
+    /// The newest memories.
+    Memories,
+    /// The hits of the last query.
+    Hits,
+}
+
+impl Layer {
+    /// What is drawn of an answer.
+    pub(super) fn markers(self, answer: &Answer) -> Vec<Marker> {
+        match self {
+            Layer::Memories => spheres(answer, "memories", MEMORY, &ColorRGBA { r: 0.2, g: 0.4, b: 0.9, a: 0.7 }),
+            Layer::Hits => spheres(answer, "hits", HIT, &ColorRGBA { r: 1.0, g: 0.6, b: 0.0, a: 0.9 }),
+        }
+    }
+}
+
+/// What is drawn now. Each message holds all of it: RViz deletes all of a topic's markers at once, whatever their namespace,
+/// and the last message alone is kept for who looks later.
 #[derive(Debug, Default)]
 pub(super) struct Drawing {
     memories: Vec<Marker>,
@@ -21,14 +40,11 @@ pub(super) struct Drawing {
 }
 
 impl Drawing {
-    /// The newest memories.
-    pub(super) fn memories(&mut self, answer: &Answer) {
-        self.memories = spheres(answer, "memories", MEMORY, &ColorRGBA { r: 0.2, g: 0.4, b: 0.9, a: 0.7 });
-    }
-
-    /// The hits of the last query.
-    pub(super) fn hits(&mut self, answer: &Answer) {
-        self.hits = spheres(answer, "hits", HIT, &ColorRGBA { r: 1.0, g: 0.6, b: 0.0, a: 0.9 });
+    pub(super) fn replace(&mut self, layer: Layer, markers: Vec<Marker>) {
+        match layer {
+            Layer::Memories => self.memories = markers,
+            Layer::Hits => self.hits = markers,
+        }
     }
 
     pub(super) fn message(&self) -> MarkerArray {
