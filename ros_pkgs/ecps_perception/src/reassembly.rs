@@ -136,11 +136,14 @@ impl Reassembler {
         let sequence = chunk.sequence();
         let arrival = Arrival { sequence, timestamp_ns: chunk.timestamp_ns(), oldest: chunk.oldest(), at: now };
         let standing = self.standing(source, &arrival);
-        let stream = self.stream(source);
-        if matches!(standing, Standing::Restart) {
-            stream.restart(events);
+        // A best-effort stream begins with its first chunk for which there is room.
+        if arrival.oldest.is_some() || self.streams.contains_key(source) {
+            let stream = self.stream(source);
+            if matches!(standing, Standing::Restart) {
+                stream.restart(events);
+            }
+            stream.hear(&arrival, events);
         }
-        stream.hear(&arrival, events);
         if matches!(standing, Standing::Late) {
             events.push(Event::Late { sequence, chunks: chunk.total() });
             return Ok(());

@@ -270,6 +270,21 @@ fn a_flood_stays_within_each_bound_and_leaves_other_senders_their_share() {
 }
 
 #[test]
+fn a_stream_without_room_for_its_first_chunk_takes_no_place_from_another() {
+    let bounds = Bounds { sender_bytes: 6000, streams: 2, ..Bounds::default() };
+    let mut reassembler = Reassembler::new(bounds);
+    let chunk = || chunks_of(&tensor(1, 5000), 1)[0].clone();
+    let mut first = |source: &Source| only(reassembler.chunk(source, chunk(), at(0.0)));
+    let held = first(&source("a"));
+    assert!(matches!(held, Event::Progress { .. }), "{held:?}");
+    let other = Source { stream: "other".into(), ..source("a") };
+    let refused = first(&other);
+    assert!(matches!(refused, Event::Refused(Refusal::SenderMemory { .. })), "{refused:?}");
+    let second = first(&source("b"));
+    assert!(matches!(second, Event::Progress { .. }), "{second:?}");
+}
+
+#[test]
 fn as_many_chunks_of_one_byte_as_there_may_be_cost_a_bounded_overhead() {
     let mut template = chunks_of(&tensor(1, 70_000), 1).remove(0);
     template.chunk_data = vec![7];

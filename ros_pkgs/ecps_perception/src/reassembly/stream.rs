@@ -132,6 +132,7 @@ impl Stream {
         spare: usize,
         events: &mut Vec<Event>,
     ) -> Result<(), Refusal> {
+        self.heard = arrival.at;
         let sequence = arrival.sequence;
         let set = match self.sets.get_mut(&sequence) {
             Some(set) => set,
