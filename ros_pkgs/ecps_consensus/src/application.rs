@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::member::{Came, Member};
 use crate::runtime::Runtime;
 use crate::state::Apply;
-use crate::types::Epoch;
+use crate::types::{CLIENT_BYTES, Epoch};
 use crate::wire::{Answer, Proposal, answer};
 
 /// What a group does. See [`Apply`] for what it must not depend on.
@@ -92,7 +92,7 @@ pub enum Refusal {
 /// One client, which has one command under way at a time. A command is carried out once, however often it is asked for.
 pub struct Session<R: Runtime, A: Application> {
     member: Member<R>,
-    client: [u8; 16],
+    client: [u8; CLIENT_BYTES],
     sequence: u64,
     /// The command whose outcome is not known.
     open: Option<Vec<u8>>,
@@ -101,7 +101,7 @@ pub struct Session<R: Runtime, A: Application> {
 
 impl<R: Runtime, A: Application> Session<R, A> {
     /// A client of `member`'s group, which must be `A`. No other may ever have had the id `client`.
-    pub fn new(member: Member<R>, client: [u8; 16]) -> Session<R, A> {
+    pub fn new(member: Member<R>, client: [u8; CLIENT_BYTES]) -> Session<R, A> {
         Session { member, client, sequence: 0, open: None, types: PhantomData }
     }
 

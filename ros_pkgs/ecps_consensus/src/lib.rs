@@ -32,4 +32,4 @@ pub use member::{Leader, Member, Options, ReadError, StartError};
 pub use network::{Transport, TransportError};
 pub use runtime::Runtime;
 pub use segments::LogError;
-pub use types::{Epoch, MemberId};
+pub use types::{CLIENT_BYTES, Epoch, MemberId};

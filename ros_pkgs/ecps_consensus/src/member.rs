@@ -17,7 +17,7 @@ use crate::network::{Network, Transport, TransportError};
 use crate::runtime::Runtime;
 use crate::segments::LogError;
 use crate::state::{Apply, StateError};
-use crate::types::{Answers, BATCH_BYTES, BATCH_COMMANDS, Batch, COMMAND_BYTES, Epoch, MemberId, Types};
+use crate::types::{Answers, BATCH_BYTES, BATCH_COMMANDS, Batch, CLIENT_BYTES, COMMAND_BYTES, Epoch, MemberId, Types};
 use crate::wire::{self, Answer, Proposal, Request, reply, request, some_id};
 
 /// Proposals that may wait to be put into the log.
@@ -315,9 +315,8 @@ impl<R: Runtime> Member<R> {
 
     /// Has a proposal carried out once, by whoever leads, however often it takes to ask.
     pub(crate) async fn carry_out(&self, proposal: Proposal, within: Duration) -> Came {
-        if proposal.command.len() > COMMAND_BYTES {
-            let size = proposal.command.len();
-            return Came::NotServed(format!("the command has {size} bytes, more than the {COMMAND_BYTES} allowed"));
+        if let Err(reason) = check(&proposal) {
+            return Came::NotServed(reason);
         }
         let begun = R::Instant::now();
         let left = || within.saturating_sub(begun.elapsed());
@@ -360,6 +359,10 @@ impl<R: Runtime> Member<R> {
 
     /// Puts a proposal into the log, if this is the leader.
     pub(crate) async fn attempt(&self, proposal: Proposal) -> Attempt {
+        // Those of other members come straight here.
+        if let Err(reason) = check(&proposal) {
+            return Attempt::NotServed(reason);
+        }
         if self.leader().is_none_or(|leader| leader.id != self.id) {
             return Attempt::NotServed(format!("member {} does not lead", self.id));
         }
@@ -384,6 +387,18 @@ impl<R: Runtime> Member<R> {
             tracing::warn!("member {} had ended before", self.id);
         }
     }
+}
+
+/// Refuses what the log does not take.
+fn check(proposal: &Proposal) -> Result<(), String> {
+    let (client, command) = (proposal.client.len(), proposal.command.len());
+    if client != CLIENT_BYTES {
+        return Err(format!("the client's id has {client} bytes, and ids have {CLIENT_BYTES}"));
+    }
+    if command > COMMAND_BYTES {
+        return Err(format!("the command has {command} bytes, more than the {COMMAND_BYTES} allowed"));
+    }
+    Ok(())
 }
 
 /// Gathers what waits into batches, one entry of the log each.

@@ -24,6 +24,8 @@ pub(crate) type StoredMembership = openraft::StoredMembership<MemberId, BasicNod
 pub(crate) type SnapshotMeta = openraft::SnapshotMeta<MemberId, BasicNode>;
 pub(crate) type Entry<R> = openraft::Entry<Types<R>>;
 
+/// Bytes of a client's id.
+pub const CLIENT_BYTES: usize = 16;
 /// Longest command, bytes.
 pub const COMMAND_BYTES: usize = 256 << 10;
 /// Most bytes of commands in one entry of the log.

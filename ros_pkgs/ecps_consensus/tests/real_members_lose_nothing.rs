@@ -243,6 +243,26 @@ fn a_minority_refuses() {
     assert_eq!(runtime.block_on(client.put(Put { id: 3, look: false }, PATIENCE)), Some(1));
 }
 
+#[test]
+fn a_proposal_beyond_its_bounds_is_refused_with_the_bound_and_costs_nothing() {
+    let runtime = runtime();
+    let group = Group::new();
+    let mut client = Client::new(&group, 1);
+    let leader = runtime.block_on(client.leader());
+    let last = |client: &Client| runtime.block_on(client.status(leader)).unwrap().last;
+    // A leader that is new appends an entry of its own.
+    assert_eq!(runtime.block_on(client.put(Put { id: 1, look: false }, PATIENCE)), Some(1));
+    let before = last(&client);
+    for (client_bytes, command_bytes, expected) in [(16, (256 << 10) + 1, "262144"), (17, 1, "ids have 16")] {
+        let proposal = Proposal { client: vec![9; client_bytes], sequence: 1, command: vec![0; command_bytes] };
+        match runtime.block_on(client.ask(leader, request::What::Propose(proposal))) {
+            Some(reply::What::Refused(reason)) => assert!(reason.contains(expected), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(last(&client), before, "nothing came to the log");
+}
+
 /// Flips a bit in the middle of a file.
 fn flip(path: &Path) {
     let mut bytes = std::fs::read(path).unwrap();
