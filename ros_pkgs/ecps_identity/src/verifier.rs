@@ -66,7 +66,7 @@ pub enum TokenRefusal {
     #[error("the token expired {0} s ago")]
     Expired(u64),
     /// Its time has not come.
-    #[error("the token is valid only in {0} s")]
+    #[error("the token is valid only in {0} s: {LEEWAY_SECONDS} s are allowed, since clocks differ")]
     Early(u64),
     /// It lives too long, or ends before it begins.
     #[error("the token is issued at {iat} and expires at {exp}: it may live from 1 to {LIFE_SECONDS} s")]

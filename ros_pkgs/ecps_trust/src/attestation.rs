@@ -104,8 +104,8 @@ pub enum AttestationRefusal {
     /// Too old.
     #[error("the report is {0} s old: from {max} s on it is stale", max = FRESHNESS.as_secs())]
     Stale(i64),
-    /// From before the challenge, or from the future.
-    #[error("the report is from {0} s in the future")]
+    /// From the future.
+    #[error("the report is from {0} s in the future: {AHEAD} s are allowed, since clocks differ")]
     Future(i64),
     /// The device's signature does not fit.
     #[error("the device's signature does not fit the report")]
