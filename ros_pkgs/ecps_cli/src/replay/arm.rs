@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ecps_actuation::gate::ACTION_SOURCE;
 use ecps_actuation::joint::urdf::{Description, UrdfError};
 use ecps_actuation::joint::{
     AttachError, ChainError, GripConfig, JointConfig, JointGroup, JointLimits, JointSource, JointStateError,
@@ -15,8 +16,6 @@ use thiserror::Error;
 
 /// Links between which the arm reaches.
 const LINKS: (&str, &str) = ("base_footprint", "hand");
-/// Who may move the joints: actions.
-const SOURCE: &str = "execute";
 /// Everything is measured in each period.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -104,7 +103,7 @@ pub(super) fn attach<R: Record, A: Actuator>(executive: &mut Executive<R, A>) ->
     let group = |name: &str, joints| JointGroup { name: name.into(), joints, safe: SafeState::Hold, open: Vec::new() };
     let config = JointConfig {
         groups: vec![group("arm", arm), group("gripper", fingers)],
-        sources: vec![JointSource { name: SOURCE.into(), priority: 0 }],
+        sources: vec![JointSource { name: ACTION_SOURCE.into(), priority: 0 }],
         state_timeout: TIMEOUT,
         command_lifetime: TIMEOUT,
         future_tolerance: Duration::ZERO,
