@@ -14,6 +14,8 @@ use ecps_ros::r2r::std_srvs::srv::Trigger;
 use ecps_ros::{ActionError, CallError, Message, Node, NodeClock, Parameters, Spinning, StartError, qos};
 use thiserror::Error;
 
+use crate::say::say;
+
 /// Within which a node answers.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Within which a supervisor tells that it is there.
@@ -195,11 +197,11 @@ fn state(mut robot: Robot) -> Result<ExitCode, EapError> {
         2 => "stopped",
         _ => "disarmed",
     };
-    println!(
+    say!(
         "gate        {mode}{}",
         if gate.stop_cause.is_empty() { String::new() } else { format!(": {}", gate.stop_cause) }
     );
-    println!(
+    say!(
         "supervisor  {}",
         match wait(&supervisor, MOMENT) {
             None => "none is there".to_owned(),
@@ -208,14 +210,14 @@ fn state(mut robot: Robot) -> Result<ExitCode, EapError> {
             Some(_) => "no executor to watch".to_owned(),
         }
     );
-    println!("source      {}", if gate.source.is_empty() { "none" } else { &gate.source });
-    println!("queue       {} of {}", gate.queued, gate.queue_capacity);
-    println!("commands    {} admitted, {} limited, {} refused", gate.admitted, gate.limited, gate.refused);
+    say!("source      {}", if gate.source.is_empty() { "none" } else { &gate.source });
+    say!("queue       {} of {}", gate.queued, gate.queue_capacity);
+    say!("commands    {} admitted, {} limited, {} refused", gate.admitted, gate.limited, gate.refused);
     for (reason, count) in gate.reasons.iter().zip(&gate.reason_counts) {
-        println!("            {count} {reason}");
+        say!("            {count} {reason}");
     }
     if !gate.last_refusal.is_empty() {
-        println!("refused     {}", gate.last_refusal);
+        say!("refused     {}", gate.last_refusal);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -224,7 +226,7 @@ fn estop(mut robot: Robot) -> Result<ExitCode, EapError> {
     let client = robot.node.client::<Trigger::Service>(&robot.executor("estop"))?;
     let _spinning = robot.spin();
     let answer = client.call(&Trigger::Request {}, PATIENCE)?;
-    println!("{}", answer.message);
+    say!("{}", answer.message);
     Ok(if answer.success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -245,7 +247,7 @@ fn reset(mut robot: Robot) -> Result<ExitCode, EapError> {
     accepted("enabling", answer.error_code, answer.error_msg)?;
     let answer = reset.call(&ResetGate::Request { caller: caller(&clock) }, PATIENCE)?;
     accepted("the gate", answer.error_code, answer.error_msg)?;
-    println!("armed; the robot moves with the next command");
+    say!("armed; the robot moves with the next command");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -277,13 +279,17 @@ fn set_limits(mut robot: Robot, limits: &Limits) -> Result<ExitCode, EapError> {
         let answer = client.call(&asked, PATIENCE)?;
         accepted("the limits", answer.error_code, answer.error_msg)?;
     }
-    println!(
+    say!(
         "linear   {} m/s, {} m/s², {} m/s³",
-        asked.max_linear_speed, asked.max_linear_acceleration, asked.max_linear_jerk
+        asked.max_linear_speed,
+        asked.max_linear_acceleration,
+        asked.max_linear_jerk
     );
-    println!(
+    say!(
         "angular  {} rad/s, {} rad/s², {} rad/s³",
-        asked.max_angular_speed, asked.max_angular_acceleration, asked.max_angular_jerk
+        asked.max_angular_speed,
+        asked.max_angular_acceleration,
+        asked.max_angular_jerk
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -36,5 +36,6 @@ pub mod play;
 pub mod raft;
 pub mod replay;
 pub mod report;
+mod say;
 pub mod supervise;
 pub mod up;

@@ -16,6 +16,7 @@ use prost::Message as _;
 use thiserror::Error;
 
 use crate::delimited;
+use crate::say::say;
 
 /// Options of `ecps ltp`.
 #[derive(Debug, Args)]
@@ -116,20 +117,20 @@ pub fn run(options: &LtpCommand) -> Result<ExitCode, LtpError> {
             let output = output.clone().unwrap_or_else(|| file.with_extension("ltp"));
             write(&output, &bytes)?;
             let (from, to) = (tensor.data().len(), bytes.len());
-            println!("{}: {from} bytes became {to} with {compression}", output.display());
+            say!("{}: {from} bytes became {to} with {compression}", output.display());
         }
         Command::Decode { file, output } => {
             let tensor = tensor(file)?;
             let output = output.clone().unwrap_or_else(|| file.with_extension("npy"));
             write(&output, &npy::write(&tensor))?;
-            println!("{}: {} {:?}", output.display(), tensor.dtype().name(), tensor.shape());
+            say!("{}: {} {:?}", output.display(), tensor.dtype().name(), tensor.shape());
         }
         Command::Inspect { file } => {
             for (index, bytes) in delimited::messages(file)?.iter().enumerate() {
-                println!("{index}: {}", describe(bytes));
+                say!("{index}: {}", describe(bytes));
             }
             let tensor = tensor(file)?;
-            println!("whole: {} {:?}, {} bytes", tensor.dtype().name(), tensor.shape(), tensor.data().len());
+            say!("whole: {} {:?}, {} bytes", tensor.dtype().name(), tensor.shape(), tensor.data().len());
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -13,6 +13,8 @@ use ecps_memory::{Likeness, Memory, Onlooker, Options, Place, Query, Record, uui
 use nalgebra::Point3;
 use thiserror::Error;
 
+use crate::say::say;
+
 /// What `ecps memory` is told.
 #[derive(Debug, Args)]
 pub struct MemoryCommand {
@@ -158,12 +160,12 @@ pub fn run(command: &MemoryCommand) -> Result<ExitCode, MemoryError> {
 fn info(file: &Path) -> Result<ExitCode, MemoryError> {
     let memory = Onlooker::open(file)?;
     let bytes = std::fs::metadata(file).map_err(io(file))?.len();
-    println!("{}: {} records, {} damaged, {bytes} bytes", file.display(), memory.records(), memory.damages().len());
+    say!("{}: {} records, {} damaged, {bytes} bytes", file.display(), memory.records(), memory.damages().len());
     for contents in memory.contents() {
         let (namespace, model, dimension) = (contents.namespace, contents.model_id, contents.dimension);
-        println!("  {namespace}: {} of model {model}, {dimension} dimensions", contents.records);
+        say!("  {namespace}: {} of model {model}, {dimension} dimensions", contents.records);
     }
-    memory.damages().iter().for_each(|damage| println!("  {damage}"));
+    memory.damages().iter().for_each(|damage| say!("  {damage}"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -199,7 +201,7 @@ fn query(ask: &Ask) -> Result<ExitCode, MemoryError> {
             fields.insert("score".into(), hit.score.into());
             fields.insert("similarity".into(), hit.similarity.into());
         }
-        println!("{line}");
+        say!("{line}");
     }
     eprintln!("{} of {} that match", answer.hits.len(), answer.total_matched);
     Ok(ExitCode::SUCCESS)
@@ -300,13 +302,13 @@ fn import(file: &Path, from: &Path, model: &str, namespace: &str) -> Result<Exit
 
 fn verify(file: &Path, salvage: Option<&Path>) -> Result<ExitCode, MemoryError> {
     let report = ecps_memory::verify(file)?;
-    println!("{}: {} records as they were written", file.display(), report.whole);
-    report.damages.iter().for_each(|damage| println!("  {damage}"));
-    report.pages.iter().for_each(|page| println!("  page: {page}"));
-    println!("  graph file: {:?}", report.graph);
+    say!("{}: {} records as they were written", file.display(), report.whole);
+    report.damages.iter().for_each(|damage| say!("  {damage}"));
+    report.pages.iter().for_each(|page| say!("  page: {page}"));
+    say!("  graph file: {:?}", report.graph);
     if let Some(to) = salvage {
         let (saved, lost) = ecps_memory::salvage(file, to)?;
-        println!("{}: {saved} records saved, {} lost", to.display(), lost.len());
+        say!("{}: {saved} records saved, {} lost", to.display(), lost.len());
     }
     Ok(if report.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -315,6 +317,6 @@ fn vacuum(file: &Path) -> Result<ExitCode, MemoryError> {
     let size = || std::fs::metadata(file).map_or(0, |data| data.len());
     let before = size();
     ecps_memory::vacuum(file)?;
-    println!("{}: {before} bytes before, {} now", file.display(), size());
+    say!("{}: {before} bytes before, {} now", file.display(), size());
     Ok(ExitCode::SUCCESS)
 }

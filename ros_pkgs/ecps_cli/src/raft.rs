@@ -9,6 +9,8 @@ use ecps_consensus::wire::{ChangeMembers, Learner, Request, Status, Voters, chan
 use ecps_consensus::{MemberId, Transport as _, TransportError};
 use thiserror::Error;
 
+use crate::say::say;
+
 /// Within which a member answers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -16,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Args)]
 pub struct Raft {
     /// Members to ask, on this machine, as in 1=127.0.0.1:7001
-    #[arg(long = "member", required = true, value_parser = member, global = true)]
+    #[arg(long = "member", required = true, value_parser = member)]
     members: Vec<(MemberId, String)>,
     #[command(subcommand)]
     verb: Verb,
@@ -143,11 +145,11 @@ async fn tell(transport: &GrpcTransport, members: &[(MemberId, String)]) -> Exit
         match status(transport, *id, address).await {
             Ok(status) => {
                 well &= status.fault.is_empty();
-                println!("{}", line(&status));
+                say!("{}", line(&status));
             }
             Err(error) => {
                 well = false;
-                println!("member {id}: {error}");
+                say!("member {id}: {error}");
             }
         }
     }

@@ -119,6 +119,17 @@ fn a_line_that_is_no_record_is_named_and_a_missing_file_too() {
 }
 
 #[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let home = tempfile::tempdir().unwrap();
+    let file = made(home.path());
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let query =
+        Command::new(env!("CARGO_BIN_EXE_ecps")).args(["memory", "query", &file]).stdout(writer).output().unwrap();
+    assert!(query.status.success(), "{}", String::from_utf8_lossy(&query.stderr));
+}
+
+#[test]
 fn damage_is_named_and_what_is_whole_is_salvaged() {
     let home = tempfile::tempdir().unwrap();
     let file = made(home.path());

@@ -11,6 +11,8 @@ use ecps_ros::r2r::ecps_msgs::msg::{Caller, EapAction};
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
 use ecps_ros::{GoalId, qos};
 
+use crate::say::say;
+
 use super::{EapError, Last, PATIENCE, Robot, caller, keep, wait};
 
 /// Within which an action ends.
@@ -125,17 +127,17 @@ pub(super) fn send(mut robot: Robot, order: &Order) -> Result<ExitCode, EapError
     goal.iter_mut().zip(unique).for_each(|(to, from)| *to = from);
     let goal = GoalId(goal);
     client.send(goal, ExecuteAction::Goal { caller, action }, PATIENCE, |feedback| {
-        println!("{:.2} to go, {} actions before it", feedback.distance_remaining, feedback.before);
+        say!("{:.2} to go, {} actions before it", feedback.distance_remaining, feedback.before);
     })?;
     let (_, result) = client.result(goal, LONGEST)?;
     if result.error_code != 0 {
         return Err(refused(result.error_msg));
     }
     if !result.answer.is_empty() {
-        println!("{}", String::from_utf8_lossy(&result.answer));
+        say!("{}", String::from_utf8_lossy(&result.answer));
     }
     let end = &result.final_pose.pose.position;
     let at = if place { format!(" at ({:.2}, {:.2})", end.x, end.y) } else { String::new() };
-    println!("done{at}; record {} of the journal", result.journal_sequence);
+    say!("done{at}; record {} of the journal", result.journal_sequence);
     Ok(ExitCode::SUCCESS)
 }
