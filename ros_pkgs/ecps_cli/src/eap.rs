@@ -266,6 +266,7 @@ fn set_limits(mut robot: Robot, limits: &Limits) -> Result<ExitCode, EapError> {
         max_angular_speed: limits.angular_speed.unwrap_or(now.max_angular_speed),
         max_angular_acceleration: limits.angular_acceleration.unwrap_or(now.max_angular_acceleration),
         max_angular_jerk: limits.angular_jerk.unwrap_or(now.max_angular_jerk),
+        joints: Vec::new(),
     };
     let given = [
         limits.linear_speed,
