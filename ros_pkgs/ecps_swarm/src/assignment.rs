@@ -1,9 +1,9 @@
 //! Who gets what at the least total cost: the rectangular linear assignment problem, solved exactly.
 //!
 //! Shortest augmenting paths after Crouse ("On implementing 2D rectangular assignment algorithms", IEEE Transactions on
-//! Aerospace and Electronic Systems 52, 2016), begun with the column reduction and the augmenting row reduction of Jonker and
-//! Volgenant ("A shortest augmenting path algorithm for dense and sparse linear assignment problems", Computing 38, 1987),
-//! which leave few rows to search paths for. O(n³) at worst.
+//! Aerospace and Electronic Systems 52, 2016), begun with prices from an auction (Bertsekas 1988) and the augmenting row reduction
+//! of Jonker and Volgenant ("A shortest augmenting path algorithm for dense and sparse linear assignment problems", Computing
+//! 38, 1987), which leave few rows to search paths for. O(n³) at worst.
 //!
 //! ```
 //! use ecps_swarm::assignment::{Costs, assign};
@@ -17,6 +17,8 @@
 //! # Ok::<(), ecps_swarm::assignment::CostsError>(())
 //! ```
 
+mod auction;
+mod lanes;
 mod paths;
 
 use thiserror::Error;

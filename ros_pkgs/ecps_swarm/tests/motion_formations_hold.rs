@@ -2,12 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use ecps_core::campaign::rounds;
-use ecps_swarm::motion::avoidance::Options;
 use ecps_swarm::motion::formation::{Formation, Keeping, Settings, keep};
 use ecps_swarm::motion::route::Heading;
-use ecps_swarm::motion::scene::{Body, Dice, Scene};
+use ecps_swarm::motion::scene::{Body, Dice, March};
 use ecps_swarm::motion::shape::Shape;
-use ecps_swarm::motion::{CONTROL_PERIOD, MAX_SPEED, NEIGHBOUR_RADIUS, SEPARATION};
+use ecps_swarm::motion::{MAX_SPEED, SEPARATION};
 use nalgebra::{Isometry2, Vector2};
 
 const COUNTS: [usize; 4] = [3, 7, 20, 100];
@@ -22,79 +21,27 @@ fn shapes(dice: &mut Dice, count: usize) -> [Shape; 6] {
     [Shape::Line, Shape::Circle, Shape::Grid, Shape::Triangle, Shape::Diamond, Shape::Custom(custom)]
 }
 
-/// A simulated swarm: robots by number, some of which may be gone.
-struct Swarm {
-    scene: Scene,
-    formation: Formation<usize>,
-    names: Vec<usize>,
+fn march(seed: u64, starts: &[Vector2<f64>], shape: Shape, pose: &Isometry2<f64>) -> March {
+    March::new(body(), starts, shape, pose, seed).unwrap()
 }
 
-impl Swarm {
-    fn new(seed: u64, starts: &[Vector2<f64>], shape: Shape, pose: Isometry2<f64>) -> Swarm {
-        let options = Options { braking: body().acceleration, ..Options::default() };
-        let scene = Scene::new(body(), starts, Vec::new(), options, seed).unwrap();
-        let mut formation = Formation::new(Settings::default(), shape, &pose).unwrap();
-        for (name, start) in starts.iter().enumerate() {
-            formation.see(name, *start).unwrap();
-        }
-        Swarm { scene, formation, names: (0..starts.len()).collect() }
-    }
-
-    /// One control period, by what each robot knows.
-    fn step(&mut self) {
-        let robots = self.scene.robots();
-        for (name, robot) in self.names.iter().zip(robots) {
-            self.formation.see(*name, robot.position).unwrap();
-        }
-        self.formation.advance(CONTROL_PERIOD);
-        let keeping: Vec<Option<Keeping>> = self
-            .names
-            .iter()
-            .zip(robots)
-            .map(|(name, robot)| Some(Keeping { place: robot.position, reference: self.formation.reference(name)? }))
-            .collect();
-        let preferred: Vec<Vector2<f64>> = keeping
-            .iter()
-            .map(|me| {
-                let Some(me) = me else { return Vector2::zeros() };
-                let near = |other: &&Keeping| *other != me && (other.place - me.place).norm() < NEIGHBOUR_RADIUS;
-                let neighbours: Vec<Keeping> = keeping.iter().flatten().filter(near).copied().collect();
-                keep(me, &neighbours, MAX_SPEED)
-            })
-            .collect();
-        self.scene.step(&preferred).unwrap();
-    }
-
-    fn settle(&mut self) {
-        let mut at_rest = 0;
-        while at_rest < 80 {
-            assert!(self.scene.seconds() < 2000.0, "not settled after {} s", self.scene.seconds());
-            self.step();
-            at_rest = if self.formation.is_settled() && self.formation.route().is_done() { at_rest + 1 } else { 0 };
-        }
-    }
-
-    /// How far each robot is from its slot.
-    fn errors(&self) -> Vec<f64> {
-        let off = |(name, place): (&usize, Vector2<f64>)| (self.formation.slot(name).unwrap().1 - place).norm();
-        self.names.iter().zip(self.scene.places()).map(off).collect()
-    }
-
-    fn check(&self, what: &str) {
-        let errors = self.errors();
-        let worst = errors.iter().copied().fold(0.0, f64::max);
-        assert!(worst < 0.1, "{what}: a slot is missed by {worst} m");
-        let rms = (errors.iter().map(|error| error * error).sum::<f64>() / errors.len() as f64).sqrt();
-        assert!(rms < 0.02, "{what}: RMS {rms} m");
-        let least = self.scene.least_distance();
-        assert!(least >= SEPARATION / 2.0, "{what}: two robots came within {least} m");
-        let mut slots: Vec<usize> = self.names.iter().map(|name| self.formation.slot(name).unwrap().0).collect();
-        slots.sort_unstable();
-        assert!(slots.iter().copied().eq(0..self.names.len()), "{what}: slots {slots:?}");
-        let centre = self.scene.places().sum::<Vector2<f64>>() / self.names.len() as f64;
-        let drift = (centre - self.formation.route().pose().translation.vector).norm();
-        assert!(drift < 0.01, "{what}: the centre is off by {drift} m");
-    }
+/// A formation that is settled.
+fn check(march: &March, what: &str) {
+    let (scene, formation) = (march.scene(), march.formation());
+    let errors: Vec<f64> = march.errors().collect();
+    assert_eq!(errors.len(), march.names().len(), "{what}: not all have slots");
+    let worst = errors.iter().copied().fold(0.0, f64::max);
+    assert!(worst < 0.1, "{what}: a slot is missed by {worst} m");
+    let rms = (errors.iter().map(|error| error * error).sum::<f64>() / errors.len() as f64).sqrt();
+    assert!(rms < 0.02, "{what}: RMS {rms} m");
+    let least = scene.least_distance();
+    assert!(least >= SEPARATION / 2.0, "{what}: two robots came within {least} m");
+    let mut slots: Vec<usize> = march.names().iter().map(|name| formation.slot(name).unwrap().0).collect();
+    slots.sort_unstable();
+    assert!(slots.iter().copied().eq(0..errors.len()), "{what}: slots {slots:?}");
+    let centre = scene.places().sum::<Vector2<f64>>() / errors.len() as f64;
+    let drift = (centre - formation.route().pose().translation.vector).norm();
+    assert!(drift < 0.01, "{what}: the centre is off by {drift} m");
 }
 
 /// From random starts to all shapes.
@@ -109,10 +56,10 @@ fn every_slot_is_reached_and_nobody_comes_near() {
         let starts = dice.scattered(count, SEPARATION);
         let centre = Vector2::new(dice.within(-10.0, 10.0), dice.within(-10.0, 10.0));
         let pose = Isometry2::new(centre, dice.within(-3.0, 3.0));
-        let mut swarm = Swarm::new(seed, &starts, shape, pose);
-        swarm.settle();
-        swarm.check(&what);
-        assert_eq!(swarm.formation.plans(), 1, "{what}: slots were assigned again");
+        let mut march = march(seed, &starts, shape, &pose);
+        march.settle(2000.0).unwrap();
+        check(&march, &what);
+        assert_eq!(march.formation().plans(), 1, "{what}: slots were assigned again");
     }
 }
 
@@ -123,40 +70,36 @@ fn robots_join_and_leave_on_the_way() {
         let mut dice = Dice::new(1000 + seed);
         let count = 5 + seed as usize % 8;
         let starts = dice.scattered(count, SEPARATION);
-        let mut swarm = Swarm::new(seed, &starts, Shape::Circle, Isometry2::identity());
+        let mut march = march(seed, &starts, Shape::Circle, &Isometry2::identity());
         let corners = [Vector2::new(20.0, 0.0), Vector2::new(20.0, 20.0), Vector2::new(-10.0, 15.0)];
-        corners.iter().for_each(|corner| swarm.formation.go(*corner, Heading::Along).unwrap());
-        let (mut next, mut speed, mut changes) = (count, 0.0_f64, 0);
+        corners.iter().for_each(|corner| march.formation_mut().go(*corner, Heading::Along).unwrap());
+        let (mut speed, mut changes) = (0.0_f64, 0);
         for step in 1..1500 {
             match step % 300 {
-                40 => swarm.formation.set_shape([Shape::Line, Shape::Grid][step / 300 % 2].clone()).unwrap(),
+                40 => march.formation_mut().set_shape([Shape::Line, Shape::Grid][step / 300 % 2].clone()).unwrap(),
                 // In the middle of the re-forming.
                 60 => {
-                    let gone = (dice.within(0.0, swarm.names.len() as f64)) as usize;
-                    swarm.formation.leave(&swarm.names.remove(gone));
-                    swarm.scene.leave(gone);
+                    let names = march.names();
+                    march.leave(names[dice.within(0.0, names.len() as f64) as usize]);
                 }
                 150 => {
-                    let (from, others) = (swarm.formation.route().pose().translation.vector, swarm.scene.clone());
+                    let from = march.formation().route().pose().translation.vector;
+                    let others: Vec<_> = march.scene().places().collect();
+                    let free = |place: &Vector2<f64>| others.iter().all(|p| (p - place).norm() >= SEPARATION);
                     let place = (0..).map(|_| from + Vector2::new(dice.within(-9.0, 9.0), dice.within(-9.0, 9.0)));
-                    let free = |place: &Vector2<f64>| others.places().all(|p| (p - place).norm() >= SEPARATION);
-                    let place = place.into_iter().find(free).unwrap();
-                    swarm.scene.join(place);
-                    swarm.formation.see(next, place).unwrap();
-                    swarm.names.push(next);
-                    next += 1;
+                    march.join(place.into_iter().find(free).unwrap()).unwrap();
                     changes += 1;
                 }
                 _ => {}
             }
-            swarm.step();
-            let references = swarm.names.iter().filter_map(|name| swarm.formation.reference(name));
+            march.step().unwrap();
+            let references = march.names().iter().filter_map(|name| march.formation().reference(name));
             speed = references.map(|reference| reference.velocity.norm()).fold(speed, f64::max);
         }
-        swarm.settle();
-        swarm.check(&format!("seed {seed}"));
+        march.settle(500.0).unwrap();
+        check(&march, &format!("seed {seed}"));
         assert!(changes == 5 && speed <= MAX_SPEED, "a reference moved with {speed} m/s");
-        assert_eq!(swarm.formation.route().pose().translation.vector, corners[2]);
+        assert_eq!(march.formation().route().pose().translation.vector, corners[2]);
     }
 }
 

@@ -1,5 +1,7 @@
 //! A simulation of robots that move by [`super::avoidance`]: for tests, benches and pictures. Same seed, same run.
 
+mod march;
+
 use nalgebra::{Isometry2, Vector2};
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::Rng as _;
@@ -8,6 +10,8 @@ use super::avoidance::{AvoidanceError, Crowd, Options, Robot, Wall};
 use super::capped;
 use super::drive::{Command, DifferentialDrive};
 use super::grid::closest_pair;
+
+pub use march::{March, MarchError};
 
 /// Random numbers from a seed.
 #[derive(Debug, Clone)]
@@ -225,6 +229,11 @@ impl Scene {
     /// Where each robot was after each step, for a picture.
     pub fn paths(&self) -> &[Vec<Vector2<f64>>] {
         &self.paths
+    }
+
+    /// Time of one step, seconds.
+    pub fn period(&self) -> f64 {
+        self.period
     }
 
     /// Simulated time, seconds.

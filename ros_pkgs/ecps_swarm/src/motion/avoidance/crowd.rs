@@ -1,7 +1,6 @@
 //! Collision avoidance of many robots at once.
 
 use nalgebra::Vector2;
-use pulp::Arch;
 
 use super::lines::{Constraints, Disc, Neighbours, Vec2, braking_time, share};
 use super::nearest::Nearest;
@@ -90,21 +89,16 @@ impl Crowd {
         self.sort(robots);
         self.velocities.clear();
         self.velocities.resize(robots.len(), Vector2::zeros());
-        Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for place in 0..self.sorted.len() {
-                    let Some(&number) = self.grid.order().get(place) else { continue };
-                    let number = number as usize;
-                    let (Some(robot), Some(preferred)) = (robots.get(number), preferred.get(number)) else { continue };
-                    self.find_neighbours(place, robot);
-                    let velocity = self.decide(robot, preferred);
-                    if let Some(slot) = self.velocities.get_mut(number) {
-                        *slot = velocity;
-                    }
-                }
-            },
-        );
+        for place in 0..self.sorted.len() {
+            let Some(&number) = self.grid.order().get(place) else { continue };
+            let number = number as usize;
+            let (Some(robot), Some(preferred)) = (robots.get(number), preferred.get(number)) else { continue };
+            self.find_neighbours(place, robot);
+            let velocity = self.decide(robot, preferred);
+            if let Some(slot) = self.velocities.get_mut(number) {
+                *slot = velocity;
+            }
+        }
         Ok(&self.velocities)
     }
 
