@@ -60,6 +60,26 @@ fn damaged_messages_are_refused_and_counted() {
     assert!(panics.is_empty(), "{panics:?}");
 }
 
+#[test]
+fn senders_under_one_name_are_told_apart_and_one_may_start_anew() {
+    let ros = Ros::new();
+    let bridge = ros.node(
+        "ltp_bridge",
+        &[
+            "-p",
+            "streams:=[camera]",
+            "-p",
+            "camera.type:=sensor_msgs/msg/Image",
+            "-p",
+            "camera.compression:=none",
+            "-p",
+            "camera.max_frame_bytes:=2048",
+        ],
+    );
+    ros.peer("senders.py", &[]);
+    bridge.interrupt().assert_success();
+}
+
 /// A relay that loses, doubles and reorders stands between two bridges: of a reliable stream all arrives, in order.
 #[test]
 fn a_reliable_stream_crosses_a_bad_link_between_two_bridges_complete_and_in_order() {

@@ -1,0 +1,47 @@
+//! Shared memory of the fast lane: 64 MiB, which a killed bridge leaves behind, and the next one removes.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use ecps_testing::{Process, Ros, SOON};
+use rustix::process::Signal;
+
+const FAST_LANE: u64 = 60 << 20;
+
+/// The large segment that a process has mapped.
+fn segment(process: &Process) -> PathBuf {
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", process.pid())).unwrap();
+    let paths = maps.lines().filter_map(|line| line.split_whitespace().last()).map(PathBuf::from);
+    let is_large = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|facts| facts.len() > FAST_LANE);
+    let mut segments = paths.filter(|path| path.starts_with("/dev/shm") && is_large(path));
+    segments.next().unwrap_or_else(|| panic!("no segment of shared memory in\n{maps}"))
+}
+
+/// Makes a lock look as if it were there for long.
+fn age(segment: &PathBuf) {
+    let lock = File::options().append(true).open(format!("{}_el", segment.display())).unwrap();
+    lock.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
+}
+
+#[test]
+fn the_next_bridge_removes_what_a_killed_one_left_and_nothing_that_is_in_use() {
+    let ros = Ros::new();
+    let start = |name: &str| ros.node_in_fast_lane("ltp_bridge", &["-r", &format!("__ns:=/{name}")]);
+    let (killed, living) = (start("killed"), start("living"));
+    let (orphan, used) = (segment(&killed), segment(&living));
+    killed.signal(Signal::KILL);
+    killed.finish(SOON);
+    assert!(orphan.exists(), "Fast DDS cleans up by itself now: this code can go");
+    age(&orphan);
+    age(&used);
+    let next = start("next");
+    next.wait_for_line("of shared memory removed", SOON);
+    assert!(!orphan.exists(), "{} is still there", orphan.display());
+    assert!(used.exists(), "{} is gone, and its process lives", used.display());
+    for bridge in [living, next] {
+        bridge.interrupt().assert_success();
+    }
+    assert!(!used.exists(), "who ends as asked leaves nothing");
+}
