@@ -36,12 +36,18 @@ def scenario(peer):
     heard = peer.listen(LtpChunk, "/ltp_bridge/camera/chunks")
     tensors = peer.listen(Tensor, "/ltp_bridge/camera/tensor")
     images = peer.publisher(Image, "/camera")
-    peer.publish_until(images, sensors.image(sensors.at(0)), lambda: tensors, "a tensor")
-    first = heard[0].header.sequence_number
-    genuine = sorted(
-        {c.header.chunk_index: c for c in heard if c.header.sequence_number == first}.values(),
-        key=lambda c: c.header.chunk_index,
-    )
+    genuine = []
+
+    def whole():
+        """Whether all chunks of a tensor were heard, and one came out."""
+        numbers = {chunk.header.sequence_number for chunk in heard}
+        for number in numbers:
+            found = {c.header.chunk_index: c for c in heard if c.header.sequence_number == number}
+            if len(found) == heard[0].header.total_chunks:
+                genuine[:] = [found[index] for index in sorted(found)]
+        return tensors and genuine
+
+    peer.publish_until(images, sensors.image(sensors.at(0)), whole, "a tensor and all its chunks")
     expect(len(genuine) > 5, f"only {len(genuine)} chunks")
     link = peer.publisher(LtpChunk, "/ltp_bridge/camera/chunks")
 
