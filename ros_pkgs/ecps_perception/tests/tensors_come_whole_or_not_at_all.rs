@@ -7,9 +7,9 @@ use std::time::Duration;
 use ecps_core::clock::{ManualClock, Stamp, Steady, SteadyClock};
 use ecps_core::wire::proto::LtpChunk;
 use ecps_perception::chunks::{MaxFrame, Outgoing, split};
-use ecps_perception::codec::encode;
+use ecps_perception::codec::{DecodeError, encode};
 use ecps_perception::compression::Compression;
-use ecps_perception::reassembly::{Bounds, Event, Expiry, Reassembler, Refusal, Source, complete_ack};
+use ecps_perception::reassembly::{Bounds, Event, Expiry, OLDEST_KEY, Reassembler, Refusal, Source, complete_ack};
 use ecps_perception::tensor::{DType, Tensor};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -197,6 +197,46 @@ fn whole_frames_and_chunks_share_a_stream_in_order() {
     damaged.tensor_zstd[5] ^= 1;
     assert!(matches!(only(reassembler.frame(&source("a"), damaged, at(0.2))), Event::Refused(Refusal::Frame(_))));
     assert!(matches!(only(reassembler.frame(&source("a"), small(7, 7), at(0.2))), Event::Complete { .. }));
+}
+
+/// Each piece is what its sender sent, and together they are not what it announced.
+#[test]
+fn chunks_that_make_another_whole_than_announced_are_refused() {
+    let mut chunks = chunks_of(&tensor(1, 9000), 1);
+    for chunk in &mut chunks {
+        chunk.header.as_mut().unwrap().metadata.insert("payload_crc32".into(), "01234567".into());
+    }
+    let mut reassembler = Reassembler::new(Bounds::default());
+    let events = chunks.into_iter().map(|chunk| only(reassembler.chunk(&source("a"), chunk, at(0.0)))).last();
+    let Some(Event::Refused(Refusal::Frame(DecodeError::Checksum { announced, .. }))) = events else {
+        panic!("{events:?}")
+    };
+    assert_eq!((announced, reassembler.held_bytes()), (0x0123_4567, 0));
+}
+
+/// Its sender is gone before it could say that it gave up the one between.
+#[test]
+fn a_reliable_stream_goes_on_after_a_gap_that_nobody_fills() {
+    let mut reassembler = Reassembler::new(Bounds::default());
+    let mut take = |sequence: u32, now: f64| {
+        let mut frame = encode(&tensor(u64::from(sequence), 10), Compression::default(), sequence).unwrap();
+        frame.header.as_mut().unwrap().metadata.insert(OLDEST_KEY.into(), "1".into());
+        reassembler.frame(&source("a"), frame, at(now))
+    };
+    let first = take(1, 0.0);
+    assert!(matches!(first[..], [Event::Settled { .. }, Event::Complete { sequence: 1, .. }]), "{first:?}");
+    for sequence in [3, 4] {
+        let waits = take(sequence, 1.0);
+        assert!(matches!(waits[..], [Event::Settled { .. }]), "{waits:?}");
+    }
+    assert_eq!(reassembler.expire(at(6.0)), []);
+    let late = reassembler.expire(at(6.001));
+    let numbers = late.iter().map(|(_, event)| match event {
+        Event::Complete { sequence, lost, .. } => (*sequence, *lost),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(numbers.collect::<Vec<_>>(), [(3, 1), (4, 0)]);
+    assert_eq!(reassembler.held_bytes(), 0);
 }
 
 #[test]

@@ -22,12 +22,6 @@ const ZSTD_MAX_RATIO: usize = 32 * 1024;
 const LZ4_MAX_RATIO: usize = 255;
 /// What one plane may need beyond its part of the whole's bound.
 const PLANE_ROOM: usize = 512;
-/// Bytes out of a large plane's middle that are tried before all of it is, at levels up to [`QUICK`].
-const TRIAL: usize = 16 << 10;
-/// A plane is noise where its trial stays longer than this: the last bytes of floats usually are.
-const NOISE: usize = TRIAL - TRIAL / 64;
-/// Whoever asks for a higher level wants every byte, and has the time.
-const QUICK: u8 = 3;
 
 /// Why bytes could not be packed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -93,10 +87,8 @@ pub enum UnpackError {
 #[derive(Default)]
 pub struct Packer {
     zstd: Option<(Level, Compressor<'static>)>,
-    /// zstd in such a hurry that it copies.
-    storing: Option<Compressor<'static>>,
     shuffled: Vec<u8>,
-    /// Where LZ4 and trials write.
+    /// Where LZ4 writes.
     packed: Vec<u8>,
 }
 
@@ -134,7 +126,6 @@ impl Packer {
         let plane = data.len() / usize::from(width);
         let result = shuffled.chunks(plane.max(1)).try_for_each(|plane| {
             match compression.method {
-                Method::Zstd(level) if self.is_noise(plane, level)? => self.store(plane, &mut payload)?,
                 Method::Zstd(level) => self.zstd(plane, level, &mut payload)?,
                 Method::Lz4 => {
                     let block = self.lz4(plane)?;
@@ -152,36 +143,17 @@ impl Packer {
 
     /// Compresses to the payload's end, without a place between.
     fn zstd(&mut self, data: &[u8], level: Level, payload: &mut Cursor<Vec<u8>>) -> Result<(), PackError> {
-        append(self.compressor(level)?, data, payload)
-    }
-
-    /// A zstd frame like others, of raw blocks.
-    fn store(&mut self, data: &[u8], payload: &mut Cursor<Vec<u8>>) -> Result<(), PackError> {
-        let compressor = match self.storing.take() {
-            Some(kept) => kept,
-            None => Compressor::new(zstd::zstd_safe::min_c_level()).map_err(|error| zstd_failed(&error))?,
+        let failed = |error: std::io::Error| PackError::Compressor { method: "zstd", reason: error.to_string() };
+        let (_, compressor) = match self.zstd.take().filter(|(kept, _)| *kept == level) {
+            Some(kept) => self.zstd.insert(kept),
+            None => {
+                let compressor = Compressor::new(i32::from(level.number())).map_err(failed)?;
+                self.zstd.insert((level, compressor))
+            }
         };
-        append(self.storing.insert(compressor), data, payload)
-    }
-
-    fn is_noise(&mut self, plane: &[u8], level: Level) -> Result<bool, PackError> {
-        let middle = plane.len() / 2;
-        let Some(sample) = plane.get(middle..middle + TRIAL).filter(|_| level.number() <= QUICK) else {
-            return Ok(false);
-        };
-        let mut packed = std::mem::take(&mut self.packed);
-        packed.resize(packed.len().max(zstd::zstd_safe::compress_bound(TRIAL)), 0);
-        let length = self.compressor(level)?.compress_to_buffer(sample, packed.as_mut_slice());
-        self.packed = packed;
-        length.map(|length| length > NOISE).map_err(|error| zstd_failed(&error))
-    }
-
-    fn compressor(&mut self, level: Level) -> Result<&mut Compressor<'static>, PackError> {
-        let kept = match self.zstd.take().filter(|(kept, _)| *kept == level) {
-            Some(kept) => kept,
-            None => (level, Compressor::new(i32::from(level.number())).map_err(|error| zstd_failed(&error))?),
-        };
-        Ok(&mut self.zstd.insert(kept).1)
+        payload.get_mut().reserve(zstd::zstd_safe::compress_bound(data.len()));
+        payload.set_position(payload.get_ref().len() as u64);
+        compressor.compress_to_buffer(data, payload).map(drop).map_err(failed)
     }
 
     fn lz4(&mut self, data: &[u8]) -> Result<&[u8], PackError> {
@@ -194,16 +166,6 @@ impl Packer {
             block::compress_to_buffer(data, Some(CompressionMode::DEFAULT), false, &mut self.packed).map_err(failed)?;
         Ok(self.packed.get(..length).unwrap_or_default())
     }
-}
-
-fn append(compressor: &mut Compressor<'_>, data: &[u8], payload: &mut Cursor<Vec<u8>>) -> Result<(), PackError> {
-    payload.get_mut().reserve(zstd::zstd_safe::compress_bound(data.len()));
-    payload.set_position(payload.get_ref().len() as u64);
-    compressor.compress_to_buffer(data, payload).map(drop).map_err(|error| zstd_failed(&error))
-}
-
-fn zstd_failed(error: &std::io::Error) -> PackError {
-    PackError::Compressor { method: "zstd", reason: error.to_string() }
 }
 
 /// Whether so few bytes can become so many: asked before anything is allocated.
@@ -292,41 +254,4 @@ fn refused(method: &'static str, expected: usize, error: &std::io::Error) -> Unp
 
 fn other(method: &'static str, expected: usize, reason: &str) -> UnpackError {
     UnpackError::Refused { method, expected, reason: reason.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rand::{RngExt, SeedableRng};
-
-    /// Floats whose last two bytes are noise and whose first two are smooth.
-    fn noisy(count: u32) -> Vec<u8> {
-        let mut dice = rand_pcg::Pcg64Mcg::seed_from_u64(1);
-        (0..count).flat_map(|i| [dice.random(), dice.random(), (i / 5000) as u8, 0x3f]).collect()
-    }
-
-    #[test]
-    fn noise_is_stored_and_the_rest_compressed() {
-        let data = noisy(100_000);
-        for level in [1, 3, 4] {
-            let method = Method::Zstd(Level::new(level).unwrap());
-            let compression = Compression::new(method, Shuffle::Width(4));
-            let payload = Packer::default().pack(&data, compression).unwrap();
-            assert!((200_000..202_000).contains(&payload.len()), "level {level}: {} bytes", payload.len());
-            assert_eq!(unpack(payload, compression, data.len()).unwrap(), data);
-        }
-    }
-
-    #[test]
-    fn who_asks_for_a_high_level_gets_what_no_trial_sees() {
-        // Each stretch of noise comes twice, farther apart than a trial is long.
-        let once = noisy(30_000);
-        let twice = [once.as_slice(), once.as_slice()].concat();
-        let pack = |level: i64| {
-            let method = Method::Zstd(Level::new(level).unwrap());
-            Packer::default().pack(&twice, Compression::new(method, Shuffle::Width(4))).unwrap().len()
-        };
-        assert!(pack(4) < 70_000, "{} bytes", pack(4));
-        assert!(pack(1) < 125_000, "{} bytes", pack(1));
-    }
 }
