@@ -214,6 +214,23 @@ fn chunks_that_make_another_whole_than_announced_are_refused() {
     assert_eq!((announced, reassembler.held_bytes()), (0x0123_4567, 0));
 }
 
+/// Without a mark of its start, only its numbers tell.
+#[test]
+fn a_reliable_sender_that_counts_anew_is_heard_again_and_a_late_one_is_not() {
+    let mut reassembler = Reassembler::new(Bounds::default());
+    let mut take = |sequence: u32| {
+        let mut frame = encode(&tensor(u64::from(sequence), 10), Compression::default(), sequence).unwrap();
+        frame.header.as_mut().unwrap().metadata.insert(OLDEST_KEY.into(), sequence.to_string());
+        reassembler.frame(&source("a"), frame, at(0.0))
+    };
+    assert!(matches!(take(10_000).last(), Some(Event::Complete { sequence: 10_000, .. })));
+    assert_eq!(only(take(9_000)), Event::Late { sequence: 9_000, chunks: 0 });
+    for sequence in [1, 2] {
+        let events = take(sequence);
+        assert!(matches!(events.last(), Some(Event::Complete { lost: 0, .. })), "{sequence}: {events:?}");
+    }
+}
+
 /// Its sender is gone before it could say that it gave up the one between.
 #[test]
 fn a_reliable_stream_goes_on_after_a_gap_that_nobody_fills() {
