@@ -78,7 +78,12 @@ pub(crate) fn measure() -> Section {
                 }
             } else if index == 1 && bytes == 1_000_000 {
                 let share = first / sample.p50();
-                section.goal("1 MB at 100 Hz: part of what bare r2r, typed, takes with the default profile", share, 0.125, "");
+                section.goal(
+                    "1 MB at 100 Hz: part of what bare r2r, typed, takes with the default profile",
+                    share,
+                    0.125,
+                    "",
+                );
             }
         }
         // What the policy of docs/ltp.md passes over.

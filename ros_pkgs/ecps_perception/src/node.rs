@@ -43,8 +43,12 @@ use crate::sensor::Conversion;
 
 /// Packets waiting for the thread that works on them; older ones make way and are counted.
 const ARRIVALS: usize = 256;
-/// Messages of the source that wait in DDS.
+/// Messages of the source, and of what came out, that wait in DDS.
 const SOURCE: usize = 64;
+/// The same of pictures and their like: what DDS has once taken for them it keeps.
+const BULK: usize = 8;
+/// Messages that wait for the sending thread.
+const WAITING: usize = 16;
 
 /// The node's state: its threads end when it is dropped.
 #[derive(Debug)]
@@ -143,6 +147,7 @@ fn start_stream(node: &mut Node<Bridge>, context: Context<'_>) -> Result<Stream,
     let parameters = node.parameters();
     let conversion = Conversion::of(&parameters.string(&key("type"))?);
     let type_name = conversion.type_name().to_owned();
+    let depth = if conversion.is_bulk() { BULK } else { SOURCE };
     let (topic, link) = (parameters.string(&key("topic"))?, parameters.string(&key("link"))?);
     let reliability = parameters.string(&key("reliability"))?;
     let encoder = Encoder::parse(&parameters.string(&key("encoder"))?, &type_name).map_err(StartError::layer)?;
@@ -162,11 +167,12 @@ fn start_stream(node: &mut Node<Bridge>, context: Context<'_>) -> Result<Stream,
             packets: PacketPublisher::new(node, &own)?,
             statistics: Arc::clone(&statistics),
             clock: node.clock(),
+            waiting: depth.min(WAITING),
         };
         let sending = sender.start()?;
         let qos = match reliability.as_str() {
-            "reliable" => qos::reliable(SOURCE),
-            _ => qos::any_sensor(SOURCE),
+            "reliable" => qos::reliable(depth),
+            _ => qos::any_sensor(depth),
         };
         let inlet = sending.inlet.clone();
         node.subscribe_cdr(&topic, &type_name, qos, move |_, cdr| inlet.message(cdr))?;
@@ -181,8 +187,8 @@ fn start_stream(node: &mut Node<Bridge>, context: Context<'_>) -> Result<Stream,
     let own_link = link.is_empty();
     let link = if own_link { own.clone() } else { link };
     let outputs = Outputs {
-        tensor: node.cdr_publisher(&format!("{own}/tensor"), "ecps_msgs/msg/Tensor", qos::reliable(SOURCE))?,
-        original: node.cdr_publisher(&format!("{own}/original"), &type_name, qos::reliable(SOURCE))?,
+        tensor: node.cdr_publisher(&format!("{own}/tensor"), "ecps_msgs/msg/Tensor", qos::reliable(depth))?,
+        original: node.cdr_publisher(&format!("{own}/original"), &type_name, qos::reliable(depth))?,
         acks: AckPublisher::new(node, &link)?,
         observations,
     };

@@ -235,6 +235,21 @@ fn hostile_acknowledgements_are_refused_or_change_nothing() {
 }
 
 #[test]
+fn a_packet_is_sent_again_eight_times_and_no_more() {
+    let mut outbox = Outbox::new(Settings { peer: String::new(), bytes_per_second: None, ..reliable() });
+    let clock = ecps_core::clock::ManualClock::default();
+    outbox.push(noise(1, 100_000), &clock).unwrap();
+    let missing = LtpAck { success: false, missing_chunks: vec![0, 1], ..complete_ack(1, 2) };
+    for _ in 0..4000 {
+        while let Next::Send(_) = outbox.poll(clock.now()) {}
+        clock.advance(Duration::from_millis(1));
+        outbox.acknowledge(&missing, clock.now()).unwrap();
+    }
+    let counters = outbox.counters();
+    assert_eq!((counters.packets, counters.resent), (18, 16));
+}
+
+#[test]
 fn slowly_changing_tensors_go_as_deltas_and_find_back_after_loss() {
     let smooth = |number: u32| {
         let values = (0..50_000_u32)

@@ -9,7 +9,9 @@ use ecps_core::wire::proto::LtpChunk;
 use ecps_perception::chunks::{MaxFrame, Outgoing, split};
 use ecps_perception::codec::{DecodeError, encode};
 use ecps_perception::compression::Compression;
-use ecps_perception::reassembly::{Bounds, Event, Expiry, OLDEST_KEY, Reassembler, Refusal, Source, complete_ack};
+use ecps_perception::reassembly::{
+    Bounds, Event, Expiry, OLDEST_KEY, Pool, Reassembler, Refusal, Source, complete_ack,
+};
 use ecps_perception::tensor::{DType, Tensor};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -324,6 +326,25 @@ fn a_flood_stays_within_each_bound_and_leaves_other_senders_their_share() {
     reassembler.expire(at(6.0));
     let fifth = only(reassembler.chunk(&source("e"), chunks_of(&tensor(3, 5000), 2)[0].clone(), at(6.0)));
     assert!(matches!(fifth, Event::Progress { .. }), "streams without life are forgotten");
+}
+
+#[test]
+fn reassemblers_with_one_pool_share_its_bound_and_give_back_what_they_held() {
+    let pool = Pool::new(40_000);
+    let sharing = || Reassembler::sharing(Bounds::default(), pool.clone());
+    let fill = |reassembler: &mut Reassembler, seed| {
+        let mut chunks = chunks_of(&tensor(seed, 50_000), 1);
+        chunks.pop();
+        let events = chunks.into_iter().map(|chunk| only(reassembler.chunk(&source("a"), chunk, at(0.0))));
+        events.filter(|event| matches!(event, Event::Refused(Refusal::TotalMemory { .. }))).count()
+    };
+    let (mut first, mut second) = (sharing(), sharing());
+    assert!(fill(&mut first, 1) > 5);
+    assert!(fill(&mut second, 2) > 40, "the first has left {} bytes", 40_000 - pool.used());
+    drop(first);
+    assert_eq!(pool.used(), second.held_bytes());
+    let refused = fill(&mut second, 2);
+    assert!((1..40).contains(&refused), "{refused} refused with all the room");
 }
 
 #[test]
