@@ -128,7 +128,7 @@ fn a_sending_bridge_that_is_killed_and_starts_anew_is_heard_at_once() {
     let sending = start();
     let link = "scan.link:=/a/ltp_bridge/scan";
     let receiving = ros.node("ltp_bridge", &["-r", "__ns:=/b", "-p", "scan.topic:=''", "-p", link]);
-    ros.peer("scans_through.py", &["20"]);
+    ros.peer("scans_through.py", &["30"]);
     sending.signal(Signal::KILL);
     sending.finish(SOON);
     let again = start();
