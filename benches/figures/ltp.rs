@@ -114,9 +114,9 @@ fn size(bytes: usize) -> String {
 fn lent(section: &mut Section, bytes: usize, rate: u32, count: usize) {
     let probe = ecps_testing::root().join("target/bench-loaned/lib/loaned_probe/probe");
     let (piece, name) = match bytes {
-        ..=65_536 => ("64K", "one piece of 64 KiB"),
-        ..=524_288 => ("512K", "one piece of 512 KiB"),
-        ..=1_048_576 => ("1M", "one piece of 1 MiB"),
+        0..=65_536 => ("64K", "one piece of 64 KiB"),
+        65_537..=524_288 => ("512K", "one piece of 512 KiB"),
+        524_289..=1_048_576 => ("1M", "one piece of 1 MiB"),
         _ => ("512K", "pieces of 512 KiB"),
     };
     if !probe.exists() {

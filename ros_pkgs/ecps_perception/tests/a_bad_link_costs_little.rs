@@ -223,6 +223,23 @@ fn a_best_effort_sender_on_a_slow_link_keeps_what_is_under_way_and_the_newest() 
     assert!((25..40).contains(&counters.given_up), "{counters:?}");
 }
 
+/// It names the first 1024 alone: of those after them nothing is known, and they stay under way.
+#[test]
+fn a_full_list_of_missing_chunks_says_nothing_of_what_comes_after_it() {
+    let max = MaxFrame::new(2048).unwrap();
+    let mut outbox = Outbox::new(Settings { max, peer: String::new(), bytes_per_second: None, ..reliable() });
+    let clock = ecps_core::clock::ManualClock::default();
+    outbox.push(noise(1, 5_000_000), &clock).unwrap();
+    while let Next::Send(_) = outbox.poll(clock.now()) {}
+    let sent = outbox.counters().packets;
+    assert!(sent > 3 * MISSING_LISTED as u64, "{sent} packets fill the window");
+    clock.advance(Duration::from_millis(1)); // too soon for any to be lost
+    let missing_chunks = (0..MISSING_LISTED as u32).collect();
+    let ack = LtpAck { success: false, missing_chunks, ..complete_ack(1, 0) };
+    outbox.acknowledge(&ack, clock.now()).unwrap();
+    assert!(!matches!(outbox.poll(clock.now()), Next::Send(_)), "the window is still full");
+}
+
 #[test]
 fn packets_are_spread_over_time_at_the_rate_of_the_link() {
     let mut outbox = Outbox::new(Settings { bytes_per_second: Some(1e6), ..reliable() });
