@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use ecps_testing::{Process, Ros, SOON};
@@ -20,7 +20,7 @@ fn segment(process: &Process) -> PathBuf {
 }
 
 /// Makes a lock look as if it were there for long.
-fn age(segment: &PathBuf) {
+fn age(segment: &Path) {
     let lock = File::options().append(true).open(format!("{}_el", segment.display())).unwrap();
     lock.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
 }
