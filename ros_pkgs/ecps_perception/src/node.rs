@@ -32,6 +32,7 @@ pub use self::convert::SensorRos;
 pub use self::endpoint::{Received, TensorPublisher, subscribe_tensors};
 
 use crate::inbox::Inbox;
+use crate::link::Mode;
 use crate::node::link::{AckPublisher, Arrived, PacketPublisher};
 use crate::node::receiving::{Encoder, Outputs, Receiver};
 use crate::node::sending::{Inlet, Sender, Sending};
@@ -45,7 +46,7 @@ use crate::sensor::Conversion;
 const ARRIVALS: usize = 256;
 /// Messages of the source, and of what came out, that wait in DDS.
 const SOURCE: usize = 64;
-/// The same of pictures and their like: what DDS has once taken for them it keeps.
+/// The same of pictures and their like where the newest wins anyway: what DDS has once taken for them it keeps.
 const BULK: usize = 8;
 /// Messages that wait for the sending thread.
 const WAITING: usize = 16;
@@ -147,12 +148,14 @@ fn start_stream(node: &mut Node<Bridge>, context: Context<'_>) -> Result<Stream,
     let parameters = node.parameters();
     let conversion = Conversion::of(&parameters.string(&key("type"))?);
     let type_name = conversion.type_name().to_owned();
-    let depth = if conversion.is_bulk() { BULK } else { SOURCE };
     let (topic, link) = (parameters.string(&key("topic"))?, parameters.string(&key("link"))?);
     let reliability = parameters.string(&key("reliability"))?;
     let encoder = Encoder::parse(&parameters.string(&key("encoder"))?, &type_name).map_err(StartError::layer)?;
     let remember_distance = parameters.double(&key("remember_distance"))?;
     let settings = parameters::settings(node, name, profile, conversion.is_compressed())?;
+    // An end that only receives does not know how much its sender insists.
+    let newest_wins = settings.mode != Mode::Reliable && !topic.is_empty();
+    let depth = if conversion.is_bulk() && newest_wins { BULK } else { SOURCE };
     let meter = budgets.meter(node, MessageKind::Ltp);
     let statistics = Arc::new(Mutex::new(Statistics::new(name, &type_name, settings.mode, meter)));
     let own = format!("~/{name}");
