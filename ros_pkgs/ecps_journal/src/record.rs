@@ -13,7 +13,7 @@ mod proto {
 pub use proto::dropout::Count;
 pub use proto::index::Mark;
 pub use proto::{
-    Action, Arming, Checkpoint, Dropout, Fault, Footer, Imported, Index, JointMotion, JointPoint, JointTrajectory,
+    Action, Arming, Checkpoint, Dropout, Fault, Footer, Imported, Index, JointLimits, JointMotion, JointPoint, JointTrajectory,
     Limits, LimitsChanged, Motion, Outcome, PlanarVelocity, Refusals, Reset, Retired, Simulation, Source, Stop,
     Verdict, Zone, ZoneSet, ZonesChanged,
 };

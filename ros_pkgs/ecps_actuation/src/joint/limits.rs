@@ -2,6 +2,7 @@
 
 use ecps_core::check::{self, CheckError};
 use ecps_core::limits::NAME_BYTES;
+use ecps_journal::record;
 
 /// Least and greatest limit of velocity, acceleration and effort, in its unit.
 pub const JOINT_LIMIT_RANGE: (f64, f64) = (1e-6, 1e6);
@@ -70,6 +71,16 @@ impl JointLimits {
             check::in_range(&field("greatest position"), self.upper, self.lower + least, most)?;
         }
         Ok(())
+    }
+
+    pub(crate) fn to_record(&self) -> record::JointLimits {
+        record::JointLimits {
+            joint: self.name.clone(),
+            min_position: self.lower,
+            max_position: self.upper,
+            max_velocity: self.velocity,
+            max_effort: self.effort,
+        }
     }
 
     /// Greatest deceleration to reckon with: where none is known, that which stops from full speed in a quarter of a second.
