@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-const WIDTH: f64 = 760.0;
+const WIDTH: f64 = 790.0;
 const HEIGHT: f64 = 420.0;
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 250.0;
+const RIGHT: f64 = 280.0;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 50.0;
 /// Of colour-blind people's palette (Okabe and Ito 2008).

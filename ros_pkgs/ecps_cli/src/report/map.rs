@@ -276,14 +276,19 @@ impl Frame {
                 format!("command held back ({})", map.refusals.len()),
             ),
         ];
+        let shown: Vec<_> = entries.iter().filter(|(occurs, ..)| *occurs).collect();
+        let letters: usize = shown.iter().map(|(.., text)| text.chars().count()).sum();
+        // All in one row, whatever the reader's font is.
+        let letter = ((WIDTH - 2.0 * MARGIN - 46.0 * shown.len() as f64) / letters.max(1) as f64).min(6.6);
         let mut x = MARGIN;
-        for (_, mark, text) in entries.iter().filter(|(occurs, ..)| *occurs) {
+        for (_, mark, text) in shown {
+            let long = letter * text.chars().count() as f64;
             let _ = write!(
                 svg,
-                r#"<g transform="translate({:.0} {y:.1})">{mark}<text x="18" y="4.5">{text}</text></g>"#,
+                r#"<g transform="translate({:.0} {y:.1})">{mark}<text x="18" y="4.5" textLength="{long:.0}" lengthAdjust="spacingAndGlyphs">{text}</text></g>"#,
                 x + 10.0
             );
-            x += 28.0 + 7.0 * text.chars().count() as f64 + 22.0;
+            x += 46.0 + long;
         }
         let (step, right, y) = (self.step(), WIDTH - MARGIN, self.height - 9.0);
         let left = right - step * self.scale;
