@@ -3,6 +3,7 @@
 import math
 
 from action_msgs.msg import GoalStatus
+from ecps_msgs.action import ExecuteAction
 from ecps_msgs.msg import EapAction, GateState, GripperOp, ManipulateOp
 from ecps_msgs.srv import EnableGate, ResetGate
 from geometry_msgs.msg import PoseStamped
@@ -81,7 +82,11 @@ def scenario(peer):
     expect_equal(position("finger"), 0.01, "where it grips")
     # Held with about that force: not let go, and not pressed on for ever.
     peer.wait_until(lambda: abs(states[-1].effort[states[-1].name.index("finger")]) <= 40.0, "the force")
-    expect(any(message.feedback.distance_remaining > 0.0 for message in told), f"no feedback of the grip: {told}")
+    # From wide open the finger had 0.04 m to go, and less with every message.
+    left = [message.feedback.distance_remaining for message in told if message.feedback.progress == ExecuteAction.Feedback.STARTED]
+    expect(len(left) >= 3 and 0.0 < left[0] <= 0.0405, f"what the grip had to go: {left}")
+    expect(all(later <= before + 1e-3 for before, later in zip(left, left[1:])), f"it goes back: {left}")
+    expect(left[-1] < left[0] - 0.01, f"it gets nowhere: {left}")
     executor.succeeds(**gripper(GripperOp.OPEN))
     executor.refuses(Code.NO_PROGRESS, "0.0100", **gripper(GripperOp.CLOSE))
     executor.refuses(Code.OUT_OF_LIMITS, "force_limit", "40", **gripper(GripperOp.GRIP, force_limit=50.0))
@@ -116,7 +121,22 @@ def scenario(peer):
     expect(position("finger") > 0.039, "it let nothing go")
     executor.refuses(Code.OUT_OF_LIMITS, "out of the arm's reach", **manipulate(ManipulateOp.PICK, 2.0, 0.0, 0.3))
     executor.refuses(Code.INVALID, "'moon'", **manipulate(ManipulateOp.PICK, 0.4, 0.0, 0.3, frame="moon"))
-    executor.refuses(Code.UNSUPPORTED, "PICK_AND_PLACE", **manipulate(ManipulateOp.PICK_AND_PLACE, 0.4, 0.0, 0.3))
+
+    # Both in one: there first, here then.
+    both = manipulate(ManipulateOp.PICK_AND_PLACE, 0.4, -0.2, 0.3)
+    executor.refuses(Code.INVALID, "pick_pose", **both)
+    executor.refuses(Code.INVALID, "x y z qw qx qy qz", meta={"pick_pose": "0.45 0.1 0.35"}, **both)
+    executor.refuses(Code.OUT_OF_LIMITS, "place to pick at", meta={"pick_pose": "2 0 0.3 1 0 0 0"}, **both)
+    picked, placed = [], []
+
+    def watch():
+        if away(0.45, 0.1, 0.35) < 0.03 and position("finger") < 0.011:
+            picked.append(len(placed))
+        if picked and away(0.4, -0.2, 0.3) < 0.03 and position("finger") > 0.039:
+            placed.append(len(picked))
+
+    executor.succeeds(meanwhile=watch, meta={"pick_pose": "0.45 0.1 0.35 1 0 0 0"}, **both)
+    expect(picked and placed, f"gripped {len(picked)} times where it is, let go {len(placed)} times where it belongs")
     fingers.clear()
     handle, future = executor.send(**gripper(GripperOp.GRIP, position=0.3))
     peer.wait_until(lambda: fingers, "the gripper on its way")

@@ -35,14 +35,13 @@ use crate::gate::{ACTION_SOURCE, ConfigError, Gate, GateConfig, Verdict};
 use crate::goal::{Finished, Goal};
 use crate::joint::limbs::Limbs;
 use crate::ledger::Ledger;
-use crate::motion::{Limits, Now, Request, Velocity, VelocityCommand};
+use crate::motion::{Now, Request, Velocity, VelocityCommand};
 use crate::obstacle::{Scan, ScanError};
 use crate::queue::Queue;
 use crate::reason::{Reason, Refusal};
 use crate::state::{MeasuredState, PlanarPose, StateError};
 use crate::stop::StopCause;
 use crate::ticket::{Actuator, Record};
-use crate::zone::ZoneSet;
 
 /// Most measured states that are kept to recognise an action's `state_sha`.
 const HISTORY: usize = 1024;
