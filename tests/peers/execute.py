@@ -12,9 +12,9 @@ Code = ExecuteAction.Result
 
 
 class Executor:
-    def __init__(self, peer):
+    def __init__(self, peer, name=EXECUTE):
         self.peer = peer
-        self.client = ActionClient(peer.node, ExecuteAction, EXECUTE)
+        self.client = ActionClient(peer.node, ExecuteAction, name)
         self.sent = 0
         peer.wait_until(self.client.server_is_ready, "the action server")
 

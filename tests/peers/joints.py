@@ -4,8 +4,8 @@ import math
 
 from action_msgs.msg import GoalStatus
 from ecps_msgs.action import ExecuteAction
-from ecps_msgs.msg import EapAction, GateState, GripperOp, ManipulateOp
-from ecps_msgs.srv import EnableGate, ResetGate
+from ecps_msgs.msg import EapAction, GateState, GripperOp, JointLimit, ManipulateOp
+from ecps_msgs.srv import EnableGate, ResetGate, SetLimits
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
@@ -70,6 +70,34 @@ def scenario(peer):
         peer.publish_until(commands, asked, counted, f"a refusal for {reason}")
         expect_words(gates[-1].last_refusal, *words)
     expect(not sent, "a refused trajectory was sent")
+
+    # Limits of a joint are lowered while it runs, and raised again no further than they were.
+    limits = peer.client(SetLimits, "/robot1/eap_executor/set_limits")
+
+    def limit(**joint):
+        names = ("max_linear_speed", "max_linear_acceleration", "max_linear_jerk")
+        names += tuple(name.replace("linear", "angular") for name in names)
+        same = {name: getattr(gates[-1], name) for name in names}
+        return peer.call(limits, SetLimits.Request(caller=peer.caller(), joints=[JointLimit(**joint)], **same))
+
+    answer = limit(joint="shoulder_pan", max_velocity=100.0)
+    expect_equal(answer.error_code, SetLimits.Response.INVALID, "the code for more than the description allows")
+    expect_words(answer.error_msg, "max_velocity of joint 'shoulder_pan'", "100")
+    expect_words(limit(joint="tail", max_velocity=1.0).error_msg, "'tail'")
+    expect_equal(limit(joint="shoulder_pan", max_velocity=0.1).error_msg, "", "a lower limit")
+    sent.clear()
+    peer.publish_until(commands, way((1.5, [-0.35, -0.3, 0.4])), lambda: sent, "a trajectory below the lower limit")
+    expect_equal(seconds(sent[-1]), 1.5, "a way of 0.05 rad in 1.5 s")
+    peer.wait_until(lambda: abs(position("shoulder_pan") + 0.35) < 0.01 and speed() < 1e-6, "the arm there")
+    sent.clear()
+    refused = gates[-1].refused
+    peer.publish_until(commands, way((0.4, [-0.2, -0.3, 0.4])), lambda: gates[-1].refused > refused, "a way that is too fast now")
+    expect_words(gates[-1].last_refusal, "shoulder_pan", "times as long")
+    expect(not sent, "a refused trajectory was sent")
+    expect_equal(limit(joint="shoulder_pan", max_velocity=1.5).error_msg, "", "the limit as before")
+    peer.publish_until(commands, way((0.4, [-0.2, -0.3, 0.4])), lambda: sent, "the same way, as fast as before")
+    expect_equal(seconds(sent[-1]), 0.4, "how long it takes")
+    peer.wait_until(lambda: abs(position("shoulder_pan") + 0.2) < 0.01 and speed() < 1e-6, "the arm there")
 
     # The gripper: what is between the fingers is gripped, and is in the way of closing.
     executor = Executor(peer)

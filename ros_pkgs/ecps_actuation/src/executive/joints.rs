@@ -249,7 +249,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         };
         let group = fingers.group;
         let begins = !grip.has_begun();
-        match grip.step(&readings, now.steady) {
+        match grip.step(limits, &readings, now.steady) {
             GripStep::Going { left: still } => {
                 *left = still;
                 if begins {

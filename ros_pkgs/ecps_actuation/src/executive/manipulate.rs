@@ -101,7 +101,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         match &mut manipulation.under_way {
             Some(UnderWay::Fingers(grip)) => {
                 let begins = !grip.has_begun();
-                match grip.step(&hand, now.steady) {
+                match grip.step(finger_limits, &hand, now.steady) {
                     GripStep::Going { left: still } => {
                         *left = still;
                         return Ok(begins.then(|| Next::Send(grip.way(finger_limits, &hand))));

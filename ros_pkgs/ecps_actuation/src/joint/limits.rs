@@ -7,6 +7,9 @@ use ecps_journal::record;
 /// Least and greatest limit of velocity, acceleration and effort, in its unit.
 pub const JOINT_LIMIT_RANGE: (f64, f64) = (1e-6, 1e6);
 
+/// Share of a joint's speed below which it is at rest: encoders are never quite silent.
+const STILL: f64 = 0.02;
+
 /// Limits of one joint; an infinite one is none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JointLimits {
@@ -81,6 +84,11 @@ impl JointLimits {
             max_velocity: self.velocity,
             max_effort: self.effort,
         }
+    }
+
+    /// Whether a joint that is measured at this speed counts as at rest.
+    pub fn is_still(&self, velocity: f64) -> bool {
+        velocity.abs() <= STILL * self.velocity
     }
 
     /// Greatest deceleration to reckon with: where none is known, that which stops from full speed in a quarter of a second.
