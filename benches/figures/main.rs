@@ -30,7 +30,7 @@ use ecps_testing::{Process, Ros};
 use crate::support::Section;
 
 /// Within which one bench is over.
-const LIMIT: Duration = Duration::from_secs(360);
+const LIMIT: Duration = Duration::from_secs(480);
 
 struct Bench {
     name: &'static str,

@@ -108,6 +108,16 @@ impl Ros {
         node
     }
 
+    /// Starts a node with the fast lane's profile of Fast DDS, and waits until it is up.
+    pub fn node_in_fast_lane(&self, name: &str, ros_arguments: &[&str]) -> Process {
+        let mut command = self.command(binaries().join(name));
+        command.arg("--ros-args").args(ros_arguments);
+        let profile = root().join("config/fastdds_shared_memory.xml");
+        let node = Process::start(name, command.env("FASTRTPS_DEFAULT_PROFILES_FILE", profile));
+        node.wait_for_line(&format!("{name} is up"), SOON);
+        node
+    }
+
     /// Starts a node in a network namespace, and waits until it is up.
     pub fn node_in(&self, namespace: &str, name: &str, ros_arguments: &[&str]) -> Process {
         let mut command = self.command("ip");
