@@ -10,6 +10,7 @@ use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
 use tokio::sync::oneshot;
 
+use crate::counters::Counters;
 use crate::disk::Disk;
 use crate::runtime::{Runtime, Worker};
 use crate::segments::{LogError, Segments};
@@ -66,6 +67,7 @@ struct Writer {
     purged: Option<wire::EntryId>,
     /// Highest index of an entry in each segment.
     tops: BTreeMap<u64, u64>,
+    counters: Arc<Counters>,
 }
 
 impl Writer {
@@ -76,6 +78,7 @@ impl Writer {
         let head = if self.segments.is_full() { [ballot, purged] } else { [None, None] };
         let full = head.into_iter().flatten().chain(records.iter().cloned());
         self.segments.append(full)?;
+        self.counters.log_bytes.set(self.segments.bytes());
         let segment = self.segments.segment();
         records.iter().for_each(|record| self.note(segment, record));
         Ok(())
@@ -114,21 +117,25 @@ impl Writer {
             self.segments.remove(segment)?;
             self.tops.remove(&segment);
         }
+        self.counters.log_bytes.set(self.segments.bytes());
         Ok(())
     }
 }
 
 /// The log of one member. Clones are handles to the same.
 pub struct Log<R: Runtime> {
+    member: MemberId,
     memory: Arc<Mutex<Memory<R>>>,
     writer: Arc<Mutex<Writer>>,
     worker: Worker,
+    counters: Arc<Counters>,
 }
 
 impl<R: Runtime> Clone for Log<R> {
     fn clone(&self) -> Log<R> {
         let (memory, writer) = (Arc::clone(&self.memory), Arc::clone(&self.writer));
-        Log { memory, writer, worker: self.worker.clone() }
+        let counters = Arc::clone(&self.counters);
+        Log { member: self.member, memory, writer, worker: self.worker.clone(), counters }
     }
 }
 
@@ -137,7 +144,12 @@ impl<R: Runtime> Log<R> {
     ///
     /// # Errors
     /// Where what was synced once cannot be read back as it was.
-    pub fn open(disk: Arc<dyn Disk>, member: MemberId, worker: Worker) -> Result<Log<R>, LogError> {
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        member: MemberId,
+        worker: Worker,
+        counters: Arc<Counters>,
+    ) -> Result<Log<R>, LogError> {
         let mut memory: Memory<R> = Memory { vote: None, purged: None, entries: VecDeque::new() };
         let (mut noted, mut meaningless) = (Vec::new(), None);
         let segments = Segments::open(disk, member, |segment, what| {
@@ -162,7 +174,9 @@ impl<R: Runtime> Log<R> {
         if let Some(vote) = memory.vote.as_mut().filter(|vote| vote.leader_id.voted_for == Some(member)) {
             vote.committed = false;
         }
-        let mut writer = Writer { segments, vote: None, purged: None, tops: BTreeMap::new() };
+        counters.log_bytes.set(segments.bytes());
+        let tops = BTreeMap::new();
+        let mut writer = Writer { segments, vote: None, purged: None, tops, counters: Arc::clone(&counters) };
         for (segment, what) in &noted {
             writer.tops.entry(*segment).or_default();
             writer.note(*segment, what);
@@ -175,7 +189,8 @@ impl<R: Runtime> Log<R> {
             let reason = "entries are missing from the log".to_owned();
             return Err(LogError::Gap { segment: writer.segments.segment(), reason });
         }
-        Ok(Log { memory: Arc::new(Mutex::new(memory)), writer: Arc::new(Mutex::new(writer)), worker })
+        let (memory, writer) = (Arc::new(Mutex::new(memory)), Arc::new(Mutex::new(writer)));
+        Ok(Log { member, memory, writer, worker, counters })
     }
 
     /// Writes and syncs on the worker, and then says how it went.
@@ -249,6 +264,9 @@ impl<R: Runtime> RaftLogStorage<Types<R>> for Log<R> {
         let ballot = What::Ballot(vote.into());
         self.write_and_wait(vec![ballot]).await.map_err(|e| StorageIOError::write_vote(&e))?;
         lock(&self.memory).vote = Some(*vote);
+        if vote.leader_id.voted_for == Some(self.member) && !vote.committed {
+            self.counters.elections.add(1);
+        }
         Ok(())
     }
 

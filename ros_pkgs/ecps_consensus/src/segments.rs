@@ -1,6 +1,7 @@
 //! The log's records on segments of the journal: written, brought to the disk, read back, and told apart where they end:
 //! what a crash tore off was never answered for; what changed after it was synced means that the disk cannot be trusted.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -65,6 +66,8 @@ pub(crate) struct Segments {
     previous: Digest,
     tree: Tree,
     open: Option<(Arc<dyn SegmentFile>, u64)>,
+    /// Bytes of each segment.
+    sizes: BTreeMap<u64, u64>,
     /// Set by the first failure. What reached the disk is not known then, so nothing follows.
     failed: bool,
 }
@@ -86,10 +89,12 @@ impl Segments {
             previous: Digest::default(),
             tree: Tree::default(),
             open: None,
+            sizes: BTreeMap::new(),
             failed: false,
         };
         for (place, &number) in numbers.iter().enumerate() {
             let bytes = disk.read(number).map_err(|e| read(number, e))?;
+            segments.sizes.insert(number, bytes.len() as u64);
             segments.read_segment(number, &bytes, place == 0, &mut each)?;
         }
         // What a killed process left in the kernel counts as written, so it has to be.
@@ -185,6 +190,7 @@ impl Segments {
             }
             let Some((file, size)) = &mut segments.open else { return Err(io::Error::other("no segment is open")) };
             *size += bytes.len() as u64;
+            segments.sizes.insert(segments.segment, *size);
             file.append(&bytes).map_err(|unwritten| unwritten.source)
         })
     }
@@ -195,8 +201,14 @@ impl Segments {
     }
 
     /// Removes segment `number`.
-    pub(crate) fn remove(&self, number: u64) -> io::Result<()> {
+    pub(crate) fn remove(&mut self, number: u64) -> io::Result<()> {
+        self.sizes.remove(&number);
         self.disk.remove(number)
+    }
+
+    /// Bytes of all segments.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.sizes.values().sum()
     }
 
     fn guarded(&mut self, work: impl FnOnce(&mut Segments) -> io::Result<()>) -> io::Result<()> {
