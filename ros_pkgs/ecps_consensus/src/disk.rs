@@ -29,6 +29,11 @@ pub trait Disk: Storage {
     /// As the system says.
     fn sync(&self, number: u64) -> io::Result<()>;
 
+    /// Size from which on a segment is followed by a new one, bytes.
+    fn segment_bytes(&self) -> u64 {
+        16 << 20
+    }
+
     /// Replaces the snapshot. On disk when this returns; on failure, as after a loss of power, the one before is there.
     ///
     /// # Errors

@@ -67,6 +67,8 @@ struct Writer {
     purged: Option<wire::EntryId>,
     /// Highest index of an entry in each segment.
     tops: BTreeMap<u64, u64>,
+    /// Highest segment that is on disk with what it begins with.
+    synced: u64,
     counters: Arc<Counters>,
 }
 
@@ -98,11 +100,16 @@ impl Writer {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.segments.sync()
+        self.segments.sync()?;
+        self.synced = self.segments.segment();
+        Ok(())
     }
 
-    /// Says that all was synced, for whoever reads after a crash. Need not be synced itself.
+    /// Says that all was synced, for whoever reads after a crash. Need not be synced itself, and begins no segment.
     fn settle(&mut self) -> io::Result<()> {
+        if self.segments.is_full() {
+            return Ok(());
+        }
         let settled = What::Settled(self.segments.sequence());
         self.segments.append([settled])
     }
@@ -111,7 +118,7 @@ impl Writer {
     fn remove_void(&mut self) -> io::Result<()> {
         let Some(upto) = self.purged.map(|id| id.index) else { return Ok(()) };
         while let Some((&segment, &top)) = self.tops.first_key_value()
-            && segment < self.segments.segment()
+            && segment < self.synced
             && top <= upto
         {
             self.segments.remove(segment)?;
@@ -175,12 +182,11 @@ impl<R: Runtime> Log<R> {
             vote.committed = false;
         }
         counters.log_bytes.set(segments.bytes());
-        let tops = BTreeMap::new();
-        let mut writer = Writer { segments, vote: None, purged: None, tops, counters: Arc::clone(&counters) };
-        for (segment, what) in &noted {
-            writer.tops.entry(*segment).or_default();
-            writer.note(*segment, what);
-        }
+        // One that was torn off as it began holds nothing, and is removed in its turn.
+        let tops = segments.numbers().map(|number| (number, 0)).collect();
+        let mut writer =
+            Writer { segments, vote: None, purged: None, tops, synced: 0, counters: Arc::clone(&counters) };
+        noted.iter().for_each(|(segment, what)| writer.note(*segment, what));
         // Entries are without gaps, or something is missing that was there.
         let first = memory.first();
         let holes = memory.entries.iter().zip(first..).find(|(entry, index)| entry.log_id.index != *index);

@@ -22,9 +22,6 @@ use crate::wire::{Record, SCHEMA, record::What};
 
 /// Kind of the log's records, beside the journal's own.
 const KIND: u16 = 0x4000;
-/// A segment larger than this is followed by a new one, bytes.
-pub(crate) const SEGMENT_BYTES: u64 = 16 << 20;
-
 /// Why a log cannot be opened. The member must not take part: it may have forgotten what it promised.
 #[derive(Debug, Error)]
 pub enum LogError {
@@ -92,10 +89,11 @@ impl Segments {
             sizes: BTreeMap::new(),
             failed: false,
         };
-        for (place, &number) in numbers.iter().enumerate() {
+        let mut first = true;
+        for &number in &numbers {
             let bytes = disk.read(number).map_err(|e| read(number, e))?;
             segments.sizes.insert(number, bytes.len() as u64);
-            segments.read_segment(number, &bytes, place == 0, &mut each)?;
+            first &= !segments.read_segment(number, &bytes, first, &mut each)?;
         }
         // What a killed process left in the kernel counts as written, so it has to be.
         if let Some(&last) = numbers.last() {
@@ -104,15 +102,16 @@ impl Segments {
         Ok(segments)
     }
 
+    /// Reads a segment, the `first` with a beginning if none before had one. Whether this one has.
     fn read_segment(
         &mut self,
         number: u64,
         bytes: &[u8],
         first: bool,
         each: &mut impl FnMut(u64, What),
-    ) -> Result<(), LogError> {
+    ) -> Result<bool, LogError> {
         let gap = |reason: &str| LogError::Gap { segment: number, reason: reason.to_owned() };
-        if !first && number != self.segment + 1 {
+        if self.segment != 0 && number != self.segment + 1 {
             return Err(gap(&format!("the one before is {}", self.segment)));
         }
         let mut segment = match Segment::open(bytes).map_err(|source| LogError::Read { segment: number, source })? {
@@ -120,7 +119,7 @@ impl Segments {
             Err(flaw) => {
                 // It was torn off as it began, unless what is in it says otherwise.
                 self.segment = number;
-                return judge(number, bytes, &flaw, self.sequence);
+                return judge(number, bytes, &flaw, self.sequence).map(|()| false);
             }
         };
         let head = segment.superblock().clone();
@@ -146,8 +145,8 @@ impl Segments {
                         each(number, what);
                     }
                 }
-                RawStep::End => return Ok(()),
-                RawStep::Flaw(flaw) => return judge(number, bytes, &flaw, self.sequence),
+                RawStep::End => return Ok(true),
+                RawStep::Flaw(flaw) => return judge(number, bytes, &flaw, self.sequence).map(|()| true),
             }
         }
     }
@@ -164,13 +163,17 @@ impl Segments {
 
     /// Whether the next record begins a new segment.
     pub(crate) fn is_full(&self) -> bool {
-        self.open.as_ref().is_none_or(|(_, size)| *size >= SEGMENT_BYTES)
+        self.open.as_ref().is_none_or(|(_, size)| *size >= self.disk.segment_bytes())
     }
 
     /// Appends records with one write(2), in the present segment, or in a new one where `is_full`.
     pub(crate) fn append(&mut self, records: impl IntoIterator<Item = What>) -> io::Result<()> {
         self.guarded(|segments| {
             if segments.is_full() {
+                // Or a crash could take the end of this segment and leave the next one.
+                if let Some((file, _)) = &segments.open {
+                    file.sync()?;
+                }
                 segments.begin()?;
             }
             let mut bytes = Vec::new();
@@ -204,6 +207,11 @@ impl Segments {
     pub(crate) fn remove(&mut self, number: u64) -> io::Result<()> {
         self.sizes.remove(&number);
         self.disk.remove(number)
+    }
+
+    /// Numbers of all segments.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.sizes.keys().copied()
     }
 
     /// Bytes of all segments.

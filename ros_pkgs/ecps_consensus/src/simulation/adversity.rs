@@ -36,8 +36,7 @@ enum Fault {
     Replaced,
 }
 
-const FAULTS: [Fault; 6] =
-    [Fault::Crash, Fault::Blackout, Fault::Isolated, Fault::Mute, Fault::Deaf, Fault::Replaced];
+const FAULTS: [Fault; 6] = [Fault::Crash, Fault::Blackout, Fault::Isolated, Fault::Mute, Fault::Deaf, Fault::Replaced];
 
 async fn pause(least: u64, most: u64) {
     SimRuntime::sleep(Duration::from_millis(least + below(most - least))).await;

@@ -117,6 +117,7 @@ fn are_votes(bytes: &[u8]) -> bool {
 impl Storage for SimDisk {
     fn create(&self, number: u64, superblock: &[u8]) -> io::Result<Arc<dyn SegmentFile>> {
         let file = File { bytes: superblock.to_vec(), synced: None, vote: false };
+        assert!(superblock.len() < 6 << 10, "a superblock has {} bytes", superblock.len());
         assert!(self.0.lock().unwrap().files.insert(number, file).is_none(), "segment {number} is there already");
         Ok(Arc::new(Segment(self.clone(), number)))
     }
@@ -168,6 +169,11 @@ impl Disk for SimDisk {
 
     fn sync(&self, number: u64) -> io::Result<()> {
         Segment(self.clone(), number).sync()
+    }
+
+    /// So few that a schedule has many.
+    fn segment_bytes(&self) -> u64 {
+        8 << 10
     }
 
     fn put_snapshot(&self, bytes: &[u8]) -> io::Result<()> {
