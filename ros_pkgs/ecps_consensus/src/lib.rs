@@ -90,6 +90,7 @@ mod serve;
 mod simulation;
 pub mod state;
 pub mod types;
+mod window;
 pub mod wire;
 
 pub use application::{Application, Erased, Outcome, Refusal, Session};

@@ -53,6 +53,24 @@ pub enum LogError {
     },
 }
 
+/// Where a record is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) segment: u64,
+    offset: u64,
+    length: usize,
+}
+
+/// Reads one record again.
+pub(crate) fn read_back(disk: &dyn Disk, place: Place) -> Result<What, LogError> {
+    let Place { segment, offset, length } = place;
+    let bytes = disk.read_at(segment, offset, length).map_err(|source| LogError::Read { segment, source })?;
+    let damaged = |reason: String| LogError::Damaged { segment, offset, reason };
+    let payload = payload_of(&bytes).map_err(|e| damaged(e.to_string()))?;
+    let record = Record::decode(payload).map_err(|e| damaged(e.to_string()))?;
+    record.what.ok_or_else(|| damaged("it says nothing".to_owned()))
+}
+
 /// Appends records to segments.
 pub(crate) struct Segments {
     disk: Arc<dyn Disk>,
@@ -70,11 +88,11 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
-    /// Reads all records, oldest first, into `each` with the number of their segment.
+    /// Reads all records, oldest first, into `each` with their places.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         member: MemberId,
-        mut each: impl FnMut(u64, What),
+        mut each: impl FnMut(Place, What),
     ) -> Result<Segments, LogError> {
         let read = |segment, source| LogError::Read { segment, source };
         let numbers: Vec<u64> = disk.list().map_err(|e| read(0, e))?.into_iter().map(|(number, _)| number).collect();
@@ -108,7 +126,7 @@ impl Segments {
         number: u64,
         bytes: &[u8],
         first: bool,
-        each: &mut impl FnMut(u64, What),
+        each: &mut impl FnMut(Place, What),
     ) -> Result<bool, LogError> {
         let gap = |reason: &str| LogError::Gap { segment: number, reason: reason.to_owned() };
         if self.segment != 0 && number != self.segment + 1 {
@@ -142,7 +160,7 @@ impl Segments {
                     if raw.header.kind == KIND
                         && let Some(what) = Record::decode(raw.stored_payload()).ok().and_then(|record| record.what)
                     {
-                        each(number, what);
+                        each(Place { segment: number, offset: raw.offset, length: raw.bytes.len() }, what);
                     }
                 }
                 RawStep::End => return Ok(true),
@@ -166,8 +184,8 @@ impl Segments {
         self.open.as_ref().is_none_or(|(_, size)| *size >= self.disk.segment_bytes())
     }
 
-    /// Appends records with one write(2), in the present segment, or in a new one where `is_full`.
-    pub(crate) fn append(&mut self, records: impl IntoIterator<Item = What>) -> io::Result<()> {
+    /// Appends records with one write(2), in the present segment, or in a new one where `is_full`. Where each is now.
+    pub(crate) fn append<'a>(&mut self, records: impl IntoIterator<Item = &'a What>) -> io::Result<Vec<Place>> {
         self.guarded(|segments| {
             if segments.is_full() {
                 // Or a crash could take the end of this segment and leave the next one.
@@ -176,9 +194,10 @@ impl Segments {
                 }
                 segments.begin()?;
             }
-            let mut bytes = Vec::new();
+            let Some((file, size)) = &mut segments.open else { return Err(io::Error::other("no segment is open")) };
+            let (mut bytes, mut places) = (Vec::new(), Vec::new());
             for what in records {
-                let payload = Record { what: Some(what) }.encode_to_vec();
+                let payload = Record { what: Some(what.clone()) }.encode_to_vec();
                 if payload.len() > PAYLOAD_BYTES {
                     let size = payload.len();
                     return Err(io::Error::other(format!("a record has {size} bytes, more than {PAYLOAD_BYTES}")));
@@ -189,12 +208,14 @@ impl Segments {
                 let record = encode_record(header, &payload);
                 (segments.sequence, segments.previous) = (sequence, record_digest(&record));
                 segments.tree.push(segments.previous);
+                let offset = *size + bytes.len() as u64;
+                places.push(Place { segment: segments.segment, offset, length: record.len() });
                 bytes.extend(record);
             }
-            let Some((file, size)) = &mut segments.open else { return Err(io::Error::other("no segment is open")) };
             *size += bytes.len() as u64;
             segments.sizes.insert(segments.segment, *size);
-            file.append(&bytes).map_err(|unwritten| unwritten.source)
+            file.append(&bytes).map_err(|unwritten| unwritten.source)?;
+            Ok(places)
         })
     }
 
@@ -219,7 +240,7 @@ impl Segments {
         self.sizes.values().sum()
     }
 
-    fn guarded(&mut self, work: impl FnOnce(&mut Segments) -> io::Result<()>) -> io::Result<()> {
+    fn guarded<T>(&mut self, work: impl FnOnce(&mut Segments) -> io::Result<T>) -> io::Result<T> {
         if self.failed {
             return Err(io::Error::other("the log failed before, and what reached the disk is not known"));
         }

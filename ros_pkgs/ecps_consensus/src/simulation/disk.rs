@@ -167,6 +167,12 @@ impl Disk for SimDisk {
         contents.files.get(&number).map(|file| file.bytes.clone()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    fn read_at(&self, number: u64, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let bytes = self.read(number)?;
+        let part = bytes.get(offset as usize..).and_then(|rest| rest.get(..length));
+        part.map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
     fn sync(&self, number: u64) -> io::Result<()> {
         Segment(self.clone(), number).sync()
     }
@@ -174,6 +180,11 @@ impl Disk for SimDisk {
     /// So few that a schedule has many.
     fn segment_bytes(&self) -> u64 {
         8 << 10
+    }
+
+    /// So few that most of the log is read from the segments.
+    fn window_bytes(&self) -> usize {
+        1 << 10
     }
 
     fn put_snapshot(&self, bytes: &[u8]) -> io::Result<()> {

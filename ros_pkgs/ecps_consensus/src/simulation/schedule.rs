@@ -74,7 +74,8 @@ async fn settle(group: &Arc<Group>, clients: &Clients) {
         let Some(member) = group.net.member(id) else { continue };
         let begun = elapsed();
         while member.read_stale(tip).await.unwrap().unwrap() != expected {
-            assert!(elapsed() - begun < Duration::from_secs(20), "member {id} does not catch up");
+            let (here, there) = (member.status(), leader.status());
+            assert!(elapsed() - begun < Duration::from_secs(20), "member {id} does not catch up: {here:?}, {there:?}");
             SimRuntime::sleep(Duration::from_millis(20)).await;
         }
         for id in clients.acknowledged() {
