@@ -102,8 +102,9 @@ impl<R: Runtime> Member<R> {
         let config = Config {
             cluster_name: "ecps".to_owned(),
             heartbeat_interval: 50,
-            election_timeout_min: 150,
-            election_timeout_max: 300,
+            // A follower waits for the longer of these, and for a time between the two, before it stands for election.
+            election_timeout_min: 100,
+            election_timeout_max: 200,
             install_snapshot_timeout: 2_000,
             snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_entries),
             max_in_snapshot_log_to_keep: options.kept_entries,

@@ -206,16 +206,16 @@ fn answer(
         }
         _ => {}
     }
-    database.execute_batch("SAVEPOINT command")?;
+    database.prepare_cached("SAVEPOINT command")?.execute([])?;
     let epoch = at.leader_id.term;
     let answer = match application.apply(database, epoch, &proposal.command)? {
         Ok(reply) => Answer { at: Some((&at).into()), what: Some(answer::What::Reply(reply)) },
         Err(reason) => {
-            database.execute_batch("ROLLBACK TO command")?;
+            database.prepare_cached("ROLLBACK TO command")?.execute([])?;
             refused(reason)
         }
     };
-    database.execute_batch("RELEASE command")?;
+    database.prepare_cached("RELEASE command")?.execute([])?;
     let used = i64::try_from(at.index).unwrap_or(i64::MAX);
     database.prepare_cached("INSERT OR REPLACE INTO raft_sessions VALUES (?, ?, ?, ?)")?.execute(params![
         proposal.client,
