@@ -174,7 +174,8 @@ async fn fill(folder: &Path, addresses: &BTreeMap<u64, String>) {
         id: Some(EntryId { term: 1, index }),
         payload: Some(entry::Payload::Batch(Batch { proposals: vec![proposal(1, index, index)] })),
     });
-    let entries: Vec<Entry<Types<TokioRuntime>>> = [first].into_iter().chain(others).map(|e| e.try_into().unwrap()).collect();
+    let entries: Vec<Entry<Types<TokioRuntime>>> =
+        [first].into_iter().chain(others).map(|e| e.try_into().unwrap()).collect();
     for some in entries.chunks(1_000) {
         log.blocking_append(some.to_vec()).await.unwrap();
         machine.apply(some.to_vec()).await.unwrap();

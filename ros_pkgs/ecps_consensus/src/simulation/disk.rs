@@ -118,7 +118,11 @@ impl Storage for SimDisk {
     fn create(&self, number: u64, superblock: &[u8]) -> io::Result<Arc<dyn SegmentFile>> {
         let file = File { bytes: superblock.to_vec(), synced: None, vote: false };
         assert!(superblock.len() < 6 << 10, "a superblock has {} bytes", superblock.len());
-        assert!(self.0.lock().unwrap().files.insert(number, file).is_none(), "segment {number} is there already");
+        let mut contents = self.0.lock().unwrap();
+        if contents.lie == Lie::Votes {
+            contents.files.values_mut().for_each(|file| file.synced = Some(file.bytes.len()));
+        }
+        assert!(contents.files.insert(number, file).is_none(), "segment {number} is there already");
         Ok(Arc::new(Segment(self.clone(), number)))
     }
 
