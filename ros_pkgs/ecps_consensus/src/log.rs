@@ -205,15 +205,18 @@ impl<R: Runtime> Log<R> {
         });
         let read = wait.await.unwrap_or_default();
         let first = lock(&self.memory).first();
-        let entry = |(id, what): (LogId, Result<What, LogError>)| match what {
-            Ok(What::Entry(entry)) if entry.id.as_ref().map(LogId::from) == Some(id) => {
-                entry.try_into().map(Some).map_err(|e: wire::Missing| StorageIOError::read_log_entry(id, &e).into())
-            }
-            _ if id.index < first => Ok(None),
-            Ok(_) => Err(StorageIOError::read_log_entry(id, &wire::Missing("entry where one was written")).into()),
-            Err(error) => Err(StorageIOError::read_log_entry(id, &error).into()),
-        };
-        entries.into_iter().map(|(id, _)| id).zip(read).map(entry).collect()
+        let mut found = Vec::with_capacity(read.len());
+        for ((id, _), what) in entries.into_iter().zip(read) {
+            found.push(match what {
+                Ok(What::Entry(entry)) if entry.id.as_ref().map(LogId::from) == Some(id) => {
+                    Some(entry.try_into().map_err(|e: wire::Missing| StorageIOError::read_log_entry(id, &e))?)
+                }
+                _ if id.index < first => None,
+                Ok(_) => Err(StorageIOError::read_log_entry(id, &wire::Missing("entry where one was written")))?,
+                Err(error) => Err(StorageIOError::read_log_entry(id, &error))?,
+            });
+        }
+        Ok(found)
     }
 
     async fn write_and_wait(&self, records: Vec<What>) -> io::Result<()> {

@@ -153,7 +153,7 @@ async fn members_of_one_authority_commit_over_tls() {
         while !matches!(outcome, Outcome::Applied { .. }) {
             outcome = session.ask_again(Duration::from_secs(30)).await.unwrap_or(outcome);
         }
-        let Outcome::Applied { reply, .. } = outcome else { unreachable!() };
+        let Outcome::Applied { reply, .. } = outcome else { panic!("it was applied") };
         assert_eq!(reply.total, total);
     }
     for member in &members {

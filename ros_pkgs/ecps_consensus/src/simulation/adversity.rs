@@ -36,7 +36,9 @@ enum Fault {
     Replaced,
 }
 
-const FAULTS: [Fault; 6] = [Fault::Crash, Fault::Blackout, Fault::Isolated, Fault::Mute, Fault::Deaf, Fault::Replaced];
+/// Elections that meet each other show most, so they come twice.
+const FAULTS: [Fault; 7] =
+    [Fault::Crash, Fault::Blackout, Fault::Blackout, Fault::Isolated, Fault::Mute, Fault::Deaf, Fault::Replaced];
 
 async fn pause(least: u64, most: u64) {
     SimRuntime::sleep(Duration::from_millis(least + below(most - least))).await;
@@ -124,12 +126,12 @@ async fn crash(group: &Arc<Group>) {
 async fn blackout(group: &Arc<Group>) {
     let all = group.running();
     all.iter().for_each(|&id| group.crash(id));
-    group.net.weather.lock().unwrap().storm = 10 + below(150);
+    group.net.weather.lock().unwrap().storm = 30 + below(120);
     pause(1, 300).await;
     for id in all {
         group.start(id).await;
     }
-    pause(500, 2_500).await;
+    pause(1_000, 3_000).await;
     group.net.weather.lock().unwrap().storm = 0;
 }
 
