@@ -12,6 +12,7 @@
     reason = "a bench may panic"
 )]
 
+mod consensus;
 mod eap;
 mod end_to_end;
 mod journal;
@@ -38,7 +39,7 @@ struct Bench {
     measure: fn() -> Section,
 }
 
-const BENCHES: [Bench; 8] = [
+const BENCHES: [Bench; 9] = [
     Bench { name: "node", stage: node::stage, measure: node::measure },
     Bench { name: "eap", stage: eap::stage, measure: eap::measure },
     Bench { name: "journal", stage: journal::stage, measure: journal::measure },
@@ -46,6 +47,7 @@ const BENCHES: [Bench; 8] = [
     Bench { name: "ltp", stage: ltp::stage, measure: ltp::measure },
     Bench { name: "perception", stage: perception::stage, measure: perception::measure },
     Bench { name: "end_to_end", stage: end_to_end::stage, measure: end_to_end::measure },
+    Bench { name: "consensus", stage: consensus::stage, measure: consensus::measure },
     Bench { name: "trust", stage: trust::stage, measure: trust::measure },
 ];
 
