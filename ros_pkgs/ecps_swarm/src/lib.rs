@@ -10,6 +10,8 @@
 pub mod agents;
 pub mod allocation;
 pub mod dispatch;
+#[cfg(feature = "node")]
+pub mod node;
 #[cfg(test)]
 mod simulation;
 pub mod tasks;
