@@ -307,8 +307,12 @@ fn agents_table(leader: &SwarmLeader, agents: &SwarmAgents) -> Vec<String> {
 const STATES: [&str; 7] = ["blocked", "waiting", "awarded", "running", "completed", "failed", "cancelled"];
 
 fn tasks_table(tasks: &SwarmTasks) -> Vec<String> {
-    let counts: Vec<String> =
-        STATES.iter().zip(&tasks.counts).filter(|(_, count)| **count > 0).map(|(state, n)| format!("{n} {state}")).collect();
+    let counts: Vec<String> = STATES
+        .iter()
+        .zip(&tasks.counts)
+        .filter(|(_, count)| **count > 0)
+        .map(|(state, n)| format!("{n} {state}"))
+        .collect();
     let mut lines = vec![if counts.is_empty() { "no tasks".to_owned() } else { counts.join(", ") }];
     lines.push(format!(
         "{:<24} {:<12} {:<10} {:<10} {:<16} {:>6}  {}",

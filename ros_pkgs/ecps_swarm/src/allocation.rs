@@ -15,7 +15,6 @@
 
 pub mod cbba;
 mod greedy;
-mod matching;
 mod optimal;
 mod problem;
 

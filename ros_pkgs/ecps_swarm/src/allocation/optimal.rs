@@ -1,7 +1,7 @@
 //! All tasks together, at the least cost: a transportation problem, as an assignment of tasks to the robots' free slots.
 
-use super::matching::assign;
 use super::problem::{Place, Plan, Problem};
+use crate::assignment::{Costs, assign};
 
 pub(super) fn solve(problem: &Problem<'_>) -> Plan {
     let slots: Vec<(usize, usize)> = problem
@@ -19,11 +19,14 @@ pub(super) fn solve(problem: &Problem<'_>) -> Plan {
         }
         costs.extend(std::iter::repeat_n(problem.unplaced(job), rows));
     }
-    let assignment = assign(rows, columns, &costs);
+    // Bounded and finite as the problem is, costs are never refused; were they, nobody would be given anything.
+    let Ok(costs) = Costs::new(rows, columns, costs) else { return problem.plan(Vec::new(), None) };
+    let assignment = assign(&costs);
+    let bound = assignment.row_prices.iter().chain(&assignment.column_prices).sum();
     let place = |(job, column): (usize, &Option<usize>)| {
         let (robot, slot) = *slots.get((*column)?)?;
         Some(Place { job, robot, slot })
     };
     let placed = assignment.columns.iter().enumerate().filter_map(place).collect();
-    problem.plan(placed, Some(assignment.bound))
+    problem.plan(placed, Some(bound))
 }

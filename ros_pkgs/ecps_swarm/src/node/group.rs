@@ -12,7 +12,9 @@ use ecps_consensus::application::Erased;
 use ecps_consensus::grpc::{GrpcTransport, serve};
 use ecps_consensus::network::Exchange;
 use ecps_consensus::wire::{Request, Status};
-use ecps_consensus::{Disk, Leader, Member, MemberFolder, MemberId, Options, Outcome, ReadError, Session, Transport};
+use ecps_consensus::{
+    Disk, Leader, Member, MemberFolder, MemberId, Options, Outcome, ReadError, Session, Transport, TransportError,
+};
 use ecps_ros::StartError;
 use openraft::TokioRuntime;
 use rusqlite::Connection;
@@ -26,6 +28,8 @@ use crate::tasks::{Command, Reply, Tasks};
 
 /// Commands under way at a time; each needs a client of its own.
 const CLIENTS: usize = 64;
+/// Before a member that did not reply is tried again.
+const BREATH: Duration = Duration::from_millis(50);
 /// First number of members that are no voters.
 const LEARNERS: MemberId = 1 << 63;
 
@@ -40,13 +44,19 @@ struct Discovered {
 impl Transport for Discovered {
     fn exchange(&self, target: MemberId, name: &str, request: Request) -> Exchange {
         let known = lock(&self.addresses).get(&target).cloned();
-        match known {
-            Some(address) => self.transport.exchange(target, &address, request),
-            None => {
-                let reason = format!("agent '{name}' has not been heard yet");
-                Box::pin(async move { Err(ecps_consensus::TransportError::Unreached { target, reason }) })
+        let sent = known.map(|address| self.transport.exchange(target, &address, request));
+        let reason = format!("agent '{name}' has not been heard yet");
+        Box::pin(async move {
+            let reply = match sent {
+                Some(exchange) => exchange.await,
+                None => Err(TransportError::Unreached { target, reason }),
+            };
+            if reply.is_err() {
+                // openraft tries again at once, and a port where nobody listens refuses at once.
+                tokio::time::sleep(BREATH).await;
             }
-        }
+            reply
+        })
     }
 }
 
