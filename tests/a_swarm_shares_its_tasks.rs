@@ -62,6 +62,6 @@ fn a_robot_drives_where_its_task_is_and_reports_it() {
     let ros = Ros::new();
     let _world = ros.node("ecps_sim", &["-p", "robot1.start:=[2.0, 5.85, 0.0]"]);
     let _executor = ros.node("eap_executor", &["-r", "__ns:=/robot1", "-p", "odom_frame:=robot1/odom"]);
-    let _coordinator = ros.node("swarm_coordinator", &["-r", "__ns:=/robot1", "-p", "odom_shared:=true"]);
+    let _coordinator = ros.node("swarm_coordinator", &["-r", "__ns:=/robot1", "-p", "odom_origin:=[2.0, 5.85, 0.0]"]);
     ros.peer("swarm_drive.py", &[]);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ecps_core::check::CheckError;
 use ecps_core::clock::Steady;
-use nalgebra::Vector3;
+use nalgebra::{Isometry3, Vector3};
 use thiserror::Error;
 
 use super::agent::Agent;
@@ -185,7 +185,9 @@ impl Peer {
         let reachable = |from: &Vector3<f64>, since: Steady| {
             (place - from).norm() <= max_speed * now.since(since).as_secs_f64() + SLACK
         };
-        if reachable(&self.agent.pose.translation.vector, self.placed) {
+        // The origin stands for no place told yet.
+        let unplaced = self.agent.pose == Isometry3::identity();
+        if unplaced || reachable(&self.agent.pose.translation.vector, self.placed) {
             self.jumped = None;
             return true;
         }
@@ -395,7 +397,10 @@ mod tests {
     #[test]
     fn a_pose_that_jumps_is_not_believed_until_three_messages_agree_on_it() {
         let mut registry = Registry::new(Bounds::default());
-        registry.hear(placed(1, 0.0), at(0)).unwrap();
+        registry.hear(placed(0, 0.0), at(0)).unwrap();
+        assert_eq!(registry.hear(placed(1, 50.0), at(10)), Ok(Heard::Beat), "its first place");
+        registry = Registry::new(Bounds::default());
+        registry.hear(placed(1, 0.5), at(0)).unwrap();
         assert_eq!(registry.hear(placed(2, 1.0), at(500)), Ok(Heard::Beat));
         let x = |registry: &Registry| registry.get("a").unwrap().agent.pose.translation.x;
         for (sequence, there, heard) in

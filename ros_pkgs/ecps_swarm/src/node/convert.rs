@@ -17,7 +17,7 @@ pub(super) fn pose_from_ros(pose: &Pose) -> Result<Isometry3<f64>, CheckError> {
     Ok(Isometry3::from_parts(Translation3::new(p.x, p.y, p.z), turn))
 }
 
-fn pose_to_ros(pose: &Isometry3<f64>) -> Pose {
+pub(super) fn pose_to_ros(pose: &Isometry3<f64>) -> Pose {
     let mut message = Pose::default();
     let (p, q) = (pose.translation.vector, pose.rotation.coords);
     (message.position.x, message.position.y, message.position.z) = (p.x, p.y, p.z);

@@ -1,6 +1,6 @@
 //! Hearing the others, and telling of oneself.
 
-use ecps_core::clock::{RosClock as _, Steady};
+use ecps_core::clock::{RosClock as _, Stamp, Steady};
 use ecps_ros::r2r::ecps_msgs::msg::SwarmAgent;
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
 use ecps_ros::tf::Transforms;
@@ -14,13 +14,14 @@ use crate::agents::{Agent, HELD_TASKS, Heard, Phase};
 pub(super) struct Announced {
     agent: Agent,
     told: Option<(Steady, Phase, Vec<String>)>,
+    located: bool,
     /// Odometry that could not be used, so that it is logged once.
     lost: bool,
 }
 
 impl Announced {
     pub(super) fn new(agent: Agent) -> Announced {
-        Announced { agent, told: None, lost: false }
+        Announced { agent, told: None, located: false, lost: false }
     }
 
     /// Where the robot is, in the swarm's frame.
@@ -32,15 +33,14 @@ impl Announced {
         };
         shared.work.know_odom_frame(from);
         let stamp = ecps_ros::stamp(&odometry.header.stamp);
-        let to_frame = if frame == from || shared.settings.odom_shared {
-            nalgebra::Isometry3::identity()
-        } else {
+        let to_frame = match shared.settings.odom_origin {
+            Some(origin) => origin,
+            None if frame == from => nalgebra::Isometry3::identity(),
             // Frames drift apart slowly; the latest is as good as that of the stamp, and always there.
-            match transforms.lookup(frame, from, stamp).or_else(|_| transforms.lookup(frame, from, Default::default()))
-            {
+            None => match transforms.lookup(frame, from, stamp).or_else(|_| transforms.lookup(frame, from, Stamp(0))) {
                 Ok(transform) => transform,
                 Err(error) => return self.complain(&error),
-            }
+            },
         };
         let pose = to_frame * there;
         let twist = &odometry.twist.twist;
@@ -48,7 +48,13 @@ impl Announced {
         let velocity = pose.rotation * Vector3::new(twist.linear.x, twist.linear.y, twist.linear.z);
         let located = Agent { pose, velocity, yaw_rate: twist.angular.z, ..self.agent.clone() };
         match located.check() {
-            Ok(()) => (self.agent, self.lost) = (located, false),
+            Ok(()) => {
+                (self.agent, self.lost) = (located, false);
+                if !std::mem::replace(&mut self.located, true) {
+                    // The first place is news.
+                    self.told = None;
+                }
+            }
             Err(error) => self.complain(&error),
         }
     }

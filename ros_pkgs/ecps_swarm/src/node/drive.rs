@@ -8,7 +8,7 @@ use ecps_ros::r2r::ecps_msgs::action::ExecuteAction;
 use ecps_ros::r2r::ecps_msgs::msg::{Caller, EapAction};
 use ecps_ros::{ActionClient, GoalId};
 
-use super::convert::location_to_ros;
+use super::convert::{location_to_ros, pose_from_ros, pose_to_ros};
 use super::{Shared, now};
 use crate::tasks::{Outcome, Task};
 
@@ -49,9 +49,15 @@ fn drive(shared: &Shared, driver: &Driver, task: &Task, goal: GoalId) -> Result<
         EapAction { spec: "eap/0.1".to_owned(), id: format!("swarm-{unique}"), kind: 14, ..EapAction::default() };
     action.navigate.max_velocity = settings.max_speed as f32;
     action.navigate.tolerance = settings.tolerance as f32;
-    let frame = if settings.odom_shared { shared.work.odom_frame() } else { settings.bounds.frame.clone() };
-    action.navigate.target_pose.header.frame_id = frame;
-    action.navigate.target_pose.pose = location_to_ros(place);
+    let target = &mut action.navigate.target_pose;
+    (target.header.frame_id, target.pose) = match &settings.odom_origin {
+        None => (settings.bounds.frame.clone(), location_to_ros(place)),
+        // TF does not know the swarm's frame, so the executor is told in its own.
+        Some(origin) => {
+            let there = pose_from_ros(&location_to_ros(place)).map_err(|error| error.to_string())?;
+            (shared.work.odom_frame(), pose_to_ros(&(origin.inverse() * there)))
+        }
+    };
     let caller = Caller {
         id: format!("/{}/swarm_coordinator", settings.agent.id),
         sequence: u64::from_le_bytes(goal.0.first_chunk().copied().unwrap_or_default()) | 1,

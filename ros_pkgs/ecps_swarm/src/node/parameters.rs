@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ecps_core::check;
 use ecps_ros::{ParameterError, Parameters, Spec, StartError};
+use nalgebra::{Isometry3, Vector3};
 
 use crate::agents::{Agent, Bounds, CAPABILITIES, ID_BYTES, Role};
 use crate::allocation::Strategy;
@@ -23,11 +24,12 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
         Spec::strings("capabilities", &[], "What it can do; at most 64."),
         Spec::string("agents_topic", "/swarm/agents", "Where the agents of the swarm tell of themselves."),
         Spec::string("frame", "map", "Frame that the swarm shares: of poses, and of where tasks are done."),
-        Spec::bool(
-            "odom_shared",
-            false,
-            "Whether the odometry frames of all robots coincide with 'frame', as in the simulator; otherwise TF leads there.",
-        ),
+        Spec::doubles(
+            "odom_origin",
+            &[],
+            "Where this robot's odometry began, in 'frame': x, y in metres, heading in radians; empty: TF leads there.",
+        )
+        .range(-1e6, 1e6),
         Spec::double("radius", 0.3, "Of the disc around the robot.").unit("m").range(0.0, 100.0),
         Spec::strings(
             "voters",
@@ -68,7 +70,8 @@ pub(super) struct Settings {
     /// Itself, in its first epoch and without a pose.
     pub(super) agent: Agent,
     pub(super) bounds: Bounds,
-    pub(super) odom_shared: bool,
+    /// Where the odometry began, for a robot that TF does not place in the swarm's frame.
+    pub(super) odom_origin: Option<Isometry3<f64>>,
     pub(super) voters: Vec<String>,
     pub(super) listen: String,
     pub(super) advertise: String,
@@ -117,7 +120,7 @@ pub(super) fn settings(parameters: &Parameters, namespace: &str) -> Result<Setti
         folder: folder(parameters, &id)?,
         agent,
         bounds,
-        odom_shared: parameters.bool("odom_shared")?,
+        odom_origin: odom_origin(&parameters.doubles("odom_origin")?)?,
         voters,
         listen: parameters.string("listen")?,
         advertise: parameters.string("advertise")?,
@@ -126,6 +129,17 @@ pub(super) fn settings(parameters: &Parameters, namespace: &str) -> Result<Setti
         max_speed,
         tolerance: parameters.double("tolerance")?,
     })
+}
+
+fn odom_origin(numbers: &[f64]) -> Result<Option<Isometry3<f64>>, StartError> {
+    match *numbers {
+        [] => Ok(None),
+        [x, y, heading] => Ok(Some(Isometry3::new(Vector3::new(x, y, 0.0), Vector3::z() * heading))),
+        _ => {
+            let count = numbers.len();
+            Err(StartError::layer(format!("parameter 'odom_origin' has {count} numbers, and needs x, y and heading")))
+        }
+    }
 }
 
 fn folder(parameters: &Parameters, id: &str) -> Result<PathBuf, StartError> {
