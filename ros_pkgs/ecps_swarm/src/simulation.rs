@@ -397,7 +397,7 @@ impl World {
         let r = &mut self.robots[robot];
         let busy = r.worker.tasks().next().is_some();
         let phase = if busy { Phase::Executing } else { Phase::Discovering };
-        if self.now < r.spoke + phase.heartbeat().as_millis() as u64 && !(busy && r.spoke % 2 == 0) {
+        if self.now < r.spoke + phase.heartbeat().as_millis() as u64 && !(busy && r.spoke.is_multiple_of(2)) {
             return;
         }
         // Odd: it last spoke as one that works; so that becoming busy is told at once.
@@ -513,7 +513,7 @@ fn name(robot: usize) -> String {
 }
 
 fn index(name: &str) -> usize {
-    name[1..].parse().unwrap()
+    name.trim_start_matches('r').parse().unwrap()
 }
 
 fn simulate(seed: u64, seconds: u64) -> Tally {

@@ -10,7 +10,7 @@ mod task;
 mod worker;
 
 pub use command::{
-    Award, Cancel, Code, Command, Decision, Outcome, Release, Reply, Report, Why, Withdrawal, command::What,
+    Award, Cancel, Code, Command, Decision, Outcome, Release, Reply, Report, Why, Withdrawal, what::What,
 };
 pub use machine::{FINISHED_TASKS, KEPT_FOR, OPEN_TASKS, Tasks};
 pub use queue::{Counts, Entry, held_by, newest, open};

@@ -138,7 +138,7 @@ pub(super) fn act(shared: &Arc<Shared>, todo: Vec<Do>) {
                 let goal = GoalId(uuid::Uuid::now_v7().into_bytes());
                 tracing::info!("task '{}', award {award}: begun", task.id);
                 lock(&shared.work.goals).insert(award, goal);
-                drive::begin(Arc::clone(shared), Arc::clone(&shared.work.driver), task, award, goal);
+                drive::begin(Arc::clone(shared), Arc::clone(&shared.work.driver), *task, award, goal);
             }
             Do::Stop(task, award) => {
                 tracing::warn!("task '{task}', award {award}: stopped, since it is not confirmed to be this robot's");

@@ -9,12 +9,12 @@ pub struct Command {
     #[prost(sint64, tag = "1")]
     pub at: i64,
     /// What is to happen.
-    #[prost(oneof = "command::What", tags = "2, 3, 4, 5, 6")]
-    pub what: Option<command::What>,
+    #[prost(oneof = "what::What", tags = "2, 3, 4, 5, 6")]
+    pub what: Option<what::What>,
 }
 
 /// The kinds of commands.
-pub(crate) mod command {
+pub(crate) mod what {
     /// One of them.
     #[derive(Clone, PartialEq, prost::Oneof)]
     #[allow(clippy::large_enum_variant, reason = "as prost makes them, and on their way for a moment only")]
@@ -39,7 +39,7 @@ pub(crate) mod command {
 
 impl Command {
     /// `what`, given at `at`.
-    pub fn new(at: ecps_core::clock::Stamp, what: command::What) -> Command {
+    pub fn new(at: ecps_core::clock::Stamp, what: what::What) -> Command {
         Command { at: at.0, what: Some(what) }
     }
 }

@@ -6,7 +6,7 @@ use ecps_core::check;
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::command::command::What;
+use super::command::what::What;
 use super::command::{Award, Code, Command, Decision, Outcome, Release, Reply, Report, Withdrawal};
 use super::task::{PAYLOAD_BYTES, State, Task};
 use crate::agents::{HELD_TASKS, ID_BYTES};

@@ -39,7 +39,7 @@ pub enum Do {
     /// Report it running, then tell [`Worker::claimed`].
     Claim(String, u64),
     /// Carry it out, then tell [`Worker::ended`].
-    Begin(Task, u64),
+    Begin(Box<Task>, u64),
     /// Stop carrying it out.
     Stop(String, u64),
     /// Report this, then tell [`Worker::reported`].
@@ -175,7 +175,7 @@ impl Worker {
         }
         if let Some((award, held)) = self.held.iter_mut().find(|(_, held)| held.step == Step::Ready) {
             held.step = Step::Runs;
-            return Some(Do::Begin(held.task.clone(), *award));
+            return Some(Do::Begin(Box::new(held.task.clone()), *award));
         }
         let (award, held) = self.held.iter_mut().find(|(_, held)| held.step == Step::Waits)?;
         held.step = Step::Claiming;
@@ -204,7 +204,7 @@ mod tests {
         let mut worker = Worker::default();
         let both = || vec![mine("b", 8, false), mine("a", 7, false)];
         assert_eq!(worker.see(both(), at(0), at(10)), [Do::Claim("a".into(), 7)]);
-        assert_eq!(worker.claimed(7, Some(true), at(10), at(20)), [Do::Begin(task("a"), 7)]);
+        assert_eq!(worker.claimed(7, Some(true), at(10), at(20)), [Do::Begin(Box::new(task("a")), 7)]);
         assert_eq!(worker.see(both(), at(100), at(110)), [], "one at a time");
         let ended = worker.ended(7, Outcome::Completed, b"x".to_vec(), at(120));
         assert_eq!(ended, [Do::Report("a".into(), 7, Outcome::Completed, b"x".to_vec()), Do::Claim("b".into(), 8)]);
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(worker.tick(at(210)), [], "confirmed at 10, by the claim");
         assert_eq!(worker.tick(at(211)), [Do::Stop("a".into(), 7)]);
         assert_eq!(worker.tick(at(900)), []);
-        assert_eq!(worker.see(vec![mine("a", 7, true)], at(900), at(950)), [Do::Begin(task("a"), 7)]);
+        assert_eq!(worker.see(vec![mine("a", 7, true)], at(900), at(950)), [Do::Begin(Box::new(task("a")), 7)]);
         assert_eq!(worker.see(Vec::new(), at(1_000), at(1_010)), [Do::Stop("a".into(), 7)], "taken away");
     }
 
@@ -232,7 +232,7 @@ mod tests {
     fn an_answer_that_took_too_long_confirms_nothing() {
         let mut worker = Worker::default();
         assert_eq!(worker.see(vec![mine("a", 7, true)], at(0), at(201)), []);
-        assert_eq!(worker.see(vec![mine("a", 7, true)], at(300), at(320)), [Do::Begin(task("a"), 7)]);
+        assert_eq!(worker.see(vec![mine("a", 7, true)], at(300), at(320)), [Do::Begin(Box::new(task("a")), 7)]);
     }
 
     #[test]
