@@ -147,7 +147,7 @@ fn crowd(section: &mut Section) {
             time_horizon: options.horizon as f32,
             obstacle_time_horizon: options.wall_horizon as f32,
         };
-        let mut ask_dodgy = || {
+        let ask_dodgy = || {
             let velocities = agents.iter().zip(&near).zip(&preferred).map(|((agent, near), preferred)| {
                 let preferred = dodgy_2d::Vec2::new(preferred.x as f32, preferred.y as f32);
                 let period = CONTROL_PERIOD as f32;

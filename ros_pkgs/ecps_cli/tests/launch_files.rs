@@ -12,7 +12,7 @@ struct Scratch {
     world: World,
 }
 
-const EXECUTABLES: [&str; 8] = [
+const EXECUTABLES: [&str; 9] = [
     "p/talker",
     "p/listener",
     "ecps_perception/ltp_bridge",
