@@ -5,10 +5,12 @@
 //! | [`provider`] | the device's key, wherever it lives |
 //! | [`software`] | one in an encrypted file |
 //! | [`secret_file`] | files that only their owner may read |
+//! | [`pkcs11`] | one in a hardware security module |
 //! | [`tpm`] | one in a TPM 2.0, and its quotes |
 //! | [`attestation`] | reports of a device's state, and who believes them |
 
 pub mod attestation;
+pub mod pkcs11;
 pub mod provider;
 pub mod secret_file;
 pub mod software;
