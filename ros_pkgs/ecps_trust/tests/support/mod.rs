@@ -1,6 +1,7 @@
 //! Hardware in software, which tests start themselves.
 #![allow(clippy::unwrap_used, clippy::panic, dead_code, missing_docs, unused_imports, reason = "tests")]
 
+pub(crate) mod fleet;
 mod softhsm;
 mod swtpm;
 
