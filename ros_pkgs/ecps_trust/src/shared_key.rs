@@ -62,10 +62,9 @@ fn der(raw: &[u8]) -> Option<Vec<u8>> {
     for number in numbers.chunks(32) {
         let zeros = number.iter().take_while(|byte| **byte == 0).count().min(31);
         let number = number.get(zeros..)?;
-        let sign = usize::from(*number.first()? >= 0x80);
-        body.extend([0x02, u8::try_from(number.len() + sign).ok()?]);
-        body.extend(&[0][..sign]);
-        body.extend(number);
+        let sign: &[u8] = if *number.first()? >= 0x80 { &[0] } else { &[] };
+        body.extend([0x02, u8::try_from(sign.len() + number.len()).ok()?]);
+        body.extend([sign, number].concat());
     }
     Some([&[0x30, u8::try_from(body.len()).ok()?], body.as_slice()].concat())
 }
