@@ -12,6 +12,7 @@
     reason = "a bench may panic"
 )]
 
+mod consensus;
 mod eap;
 mod end_to_end;
 mod journal;
@@ -21,6 +22,7 @@ mod node;
 mod peers;
 mod perception;
 mod support;
+mod swarm;
 mod trust;
 
 use std::time::Duration;
@@ -30,7 +32,7 @@ use ecps_testing::{Process, Ros};
 use crate::support::Section;
 
 /// Within which one bench is over.
-const LIMIT: Duration = Duration::from_secs(360);
+const LIMIT: Duration = Duration::from_secs(480);
 
 struct Bench {
     name: &'static str,
@@ -38,7 +40,7 @@ struct Bench {
     measure: fn() -> Section,
 }
 
-const BENCHES: [Bench; 8] = [
+const BENCHES: [Bench; 10] = [
     Bench { name: "node", stage: node::stage, measure: node::measure },
     Bench { name: "eap", stage: eap::stage, measure: eap::measure },
     Bench { name: "journal", stage: journal::stage, measure: journal::measure },
@@ -46,6 +48,8 @@ const BENCHES: [Bench; 8] = [
     Bench { name: "ltp", stage: ltp::stage, measure: ltp::measure },
     Bench { name: "perception", stage: perception::stage, measure: perception::measure },
     Bench { name: "end_to_end", stage: end_to_end::stage, measure: end_to_end::measure },
+    Bench { name: "consensus", stage: consensus::stage, measure: consensus::measure },
+    Bench { name: "swarm", stage: swarm::stage, measure: swarm::measure },
     Bench { name: "trust", stage: trust::stage, measure: trust::measure },
 ];
 
