@@ -1,5 +1,5 @@
 # The two that matter: `make demo` and `make test`. Each sets up what is missing.
-.PHONY: setup demo test lint bench soak coverage colcon up
+.PHONY: setup demo test lint bench soak fuzz coverage colcon up
 
 CARGO_TERM_PROGRESS_WHEN ?= auto
 
@@ -20,15 +20,22 @@ lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-# Measures, beside peers, and appends to benches/RESULTS.md. BENCH=name runs one of node, eap, journal, memory, ltp, perception, end_to_end, swarm, trust.
+# Measures, beside peers, and appends to benches/RESULTS.md. BENCH=name runs one of node, eap, journal, memory, ltp, perception, end_to_end,
+# swarm, trust, consensus.
 bench: setup
 	@tools/bench_photo || echo 'without scikit-learn and SciPy, the photo of bench ltp is made up, and bench swarm has no peer for assignments'
+	@tools/bench_loaned || echo 'without rcl, bench ltp has no rows of lent messages'
+	@tools/bench_etcd || echo 'without etcd, bench consensus has no peer'
 	@cargo build --workspace --bins --examples
 	@cargo bench --quiet --workspace --profile dev --bench figures -- $(BENCH)
 
 # The same tests with campaigns at full length; appends what ran to benches/RESULTS.md.
 soak: setup
 	@tools/soak
+
+# Inputs made up by libFuzzer, a minute for each target; tools/fuzz SECONDS TARGET… for more.
+fuzz:
+	@tools/fuzz
 
 # Line coverage of the libraries' and the nodes' own tests.
 coverage: setup

@@ -76,8 +76,12 @@ fn status_snapshot_and_members_do_as_they_say() {
     let lines = group.status(&[1, 2, 3], leads);
     assert!(lines.len() == 3 && lines.iter().all(|line| line.contains("voters [1, 2, 3]")), "{lines:?}");
 
+    let leader = lines.iter().find(|line| line.contains(": leader,")).unwrap();
+    assert!(!leader.contains("elections 0") && leader.contains("commits 0 (p50 within -"), "{leader}");
+
     assert!(group.raft(&[1, 2, 3], &["snapshot"]).status.success());
-    group.status(&[1, 2, 3], |lines| lines.iter().all(|line| !line.contains("snapshot -")));
+    let made = |line: &String| !line.contains("snapshot -") && line.contains("snapshots made 1 and installed 0");
+    group.status(&[1, 2, 3], |lines| lines.iter().all(made));
     for id in 1..=3 {
         assert!(Path::new(&group.folder.path().join(id.to_string()).join("snapshot")).exists(), "member {id}");
     }

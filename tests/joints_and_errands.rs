@@ -124,6 +124,51 @@ fn cloud_calls_and_steps_of_the_world_are_carried_out_or_refused() {
     assert!(!output.stderr.iter().chain(&output.stdout).any(|line| line.contains("s3cret")), "the token is in the log");
 }
 
+/// An authority, and a certificate of it for `name` with its key, as PEM.
+fn authority(name: &str) -> (String, String) {
+    let mut of_authority = rcgen::CertificateParams::default();
+    of_authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = rcgen::CertifiedIssuer::self_signed(of_authority, rcgen::KeyPair::generate().unwrap()).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let shown = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    (authority.pem(), shown.pem() + &key.serialize_pem())
+}
+
+#[test]
+fn a_cloud_service_must_show_a_certificate_of_its_name_from_a_known_authority() {
+    let ros = Ros::new();
+    let write = |name: &str, text: &str| {
+        let path = ros.home().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (fleet, right) = authority("127.0.0.1");
+    let (foreign, _) = authority("127.0.0.1");
+    let (fleets_too, other_name) = authority("elsewhere.example");
+    let services = ros.start_peer("https.py", &[&write("right.pem", &right), &write("other.pem", &other_name)]);
+    let ports = services.wait_for_line("ports ", SCENARIO);
+    let [right, other_name] = ports.rsplit("ports ").next().unwrap().split(' ').collect::<Vec<_>>()[..] else {
+        panic!("two ports in {ports}");
+    };
+    let (fleet, foreign) = (write("fleet.pem", &format!("{fleet}{fleets_too}")), write("foreign.pem", &foreign));
+    let robots = [
+        ("robot1", right, &*fleet),
+        ("robot2", right, &*foreign),
+        ("robot3", right, ""),
+        ("robot4", other_name, &*fleet),
+    ];
+    let executors = robots.map(|(robot, port, authority)| {
+        let (name, endpoint) = (format!("__ns:=/{robot}"), format!("cloud_endpoint:=https://127.0.0.1:{port}/v1"));
+        let authority = format!("cloud_ca_file:=\"{authority}\"");
+        ros.node("eap_executor", &["-r", &name, "-p", &endpoint, "-p", &authority])
+    });
+    services.wait_for_line("asked them all", SCENARIO);
+    services.finish(SCENARIO).assert_success();
+    for executor in executors {
+        executor.interrupt().assert_success();
+    }
+}
+
 #[test]
 fn navigation_is_relayed_to_a_planner_whose_velocities_pass_the_gate() {
     let ros = Ros::new();

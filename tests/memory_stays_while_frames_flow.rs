@@ -38,7 +38,14 @@ fn a_camera_of_thirty_frames_a_second_costs_no_more_memory_as_it_goes_on() {
     let (start, early) = (Instant::now(), resident(bridge.pid()));
     camera.finish(Duration::from_secs(u64::from(seconds)) + SOON * 2).assert_success();
     let late = resident(bridge.pid());
-    println!("{} MiB, and {} MiB {:?} later", early >> 20, late >> 20, start.elapsed());
+    let line = format!(
+        "30 VGA frames a second for {seconds} s: {:.1} MiB resident, {:.1} MiB {:.0} s later",
+        early as f64 / f64::from(1 << 20),
+        late as f64 / f64::from(1 << 20),
+        start.elapsed().as_secs_f64()
+    );
+    println!("{line}");
+    std::fs::write(ecps_testing::root().join("target/memory.txt"), line + "\n").unwrap();
     assert!(late < early + GROWTH, "grew from {early} to {late} bytes in {:?}", start.elapsed());
     bridge.interrupt().assert_success();
 }

@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use ecps_testing::{Ros, SOON};
+use rustix::process::Signal;
 
 #[test]
 fn every_sensor_type_comes_back_byte_for_byte() {
@@ -60,6 +61,26 @@ fn damaged_messages_are_refused_and_counted() {
     assert!(panics.is_empty(), "{panics:?}");
 }
 
+#[test]
+fn senders_under_one_name_are_told_apart_and_one_may_start_anew() {
+    let ros = Ros::new();
+    let bridge = ros.node(
+        "ltp_bridge",
+        &[
+            "-p",
+            "streams:=[camera]",
+            "-p",
+            "camera.type:=sensor_msgs/msg/Image",
+            "-p",
+            "camera.compression:=none",
+            "-p",
+            "camera.max_frame_bytes:=2048",
+        ],
+    );
+    ros.peer("senders.py", &[]);
+    bridge.interrupt().assert_success();
+}
+
 /// A relay that loses, doubles and reorders stands between two bridges: of a reliable stream all arrives, in order.
 #[test]
 fn a_reliable_stream_crosses_a_bad_link_between_two_bridges_complete_and_in_order() {
@@ -91,6 +112,29 @@ fn a_reliable_stream_crosses_a_bad_link_between_two_bridges_complete_and_in_orde
         let output = bridge.interrupt();
         output.assert_success();
         assert!(!output.stderr.iter().any(|line| line.contains("panicked")));
+    }
+}
+
+/// Its numbers begin at one again, and the receiver has had them all.
+#[test]
+fn a_sending_bridge_that_is_killed_and_starts_anew_is_heard_at_once() {
+    let ros = Ros::new();
+    let start = || {
+        let fixed =
+            ["scan.topic:=/scan", "scan.reliability:=reliable", "scan.mode:=reliable", "scan.peer:=/b/ltp_bridge"];
+        let parameters = fixed.iter().flat_map(|parameter| ["-p", parameter]);
+        ros.node("ltp_bridge", &["-r", "__ns:=/a"].into_iter().chain(parameters).collect::<Vec<_>>())
+    };
+    let sending = start();
+    let link = "scan.link:=/a/ltp_bridge/scan";
+    let receiving = ros.node("ltp_bridge", &["-r", "__ns:=/b", "-p", "scan.topic:=''", "-p", link]);
+    ros.peer("scans_through.py", &["30"]);
+    sending.signal(Signal::KILL);
+    sending.finish(SOON);
+    let again = start();
+    ros.peer("scans_through.py", &["10"]);
+    for bridge in [again, receiving] {
+        bridge.interrupt().assert_success();
     }
 }
 

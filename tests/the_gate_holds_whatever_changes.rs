@@ -36,7 +36,7 @@ fn a_zone_set_while_driving_stops_the_robot_at_its_border_and_is_journaled() {
 }
 
 #[test]
-fn a_stop_topic_that_falls_silent_counts_as_a_stop() {
+fn a_stop_topic_that_falls_silent_counts_as_a_stop_and_so_does_an_error_of_a_part() {
     let ros = Ros::new();
     let _executor = ros.node(
         "eap_executor",
@@ -45,6 +45,7 @@ fn a_stop_topic_that_falls_silent_counts_as_a_stop() {
             ["-p", "require_scan:=false"],
             ["-p", "stop_topics:=[guard]"],
             ["-p", "guard.timeout:=0.4"],
+            ["-p", "stop_on_diagnostics:=[lidar]"],
         ]
         .concat(),
     );

@@ -12,6 +12,7 @@
     reason = "a bench may panic"
 )]
 
+mod consensus;
 mod eap;
 mod end_to_end;
 mod journal;
@@ -31,7 +32,7 @@ use ecps_testing::{Process, Ros};
 use crate::support::Section;
 
 /// Within which one bench is over.
-const LIMIT: Duration = Duration::from_secs(360);
+const LIMIT: Duration = Duration::from_secs(480);
 
 struct Bench {
     name: &'static str,
@@ -39,7 +40,7 @@ struct Bench {
     measure: fn() -> Section,
 }
 
-const BENCHES: [Bench; 9] = [
+const BENCHES: [Bench; 10] = [
     Bench { name: "node", stage: node::stage, measure: node::measure },
     Bench { name: "eap", stage: eap::stage, measure: eap::measure },
     Bench { name: "journal", stage: journal::stage, measure: journal::measure },
@@ -47,6 +48,7 @@ const BENCHES: [Bench; 9] = [
     Bench { name: "ltp", stage: ltp::stage, measure: ltp::measure },
     Bench { name: "perception", stage: perception::stage, measure: perception::measure },
     Bench { name: "end_to_end", stage: end_to_end::stage, measure: end_to_end::measure },
+    Bench { name: "consensus", stage: consensus::stage, measure: consensus::measure },
     Bench { name: "swarm", stage: swarm::stage, measure: swarm::measure },
     Bench { name: "trust", stage: trust::stage, measure: trust::measure },
 ];

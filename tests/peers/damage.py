@@ -71,6 +71,8 @@ FRAMES = {
         (lambda m: fields(m, header_metadata=entries(1, 1025)), ["metadata", "1025", "1024"]),
         (lambda m: fields(m, frame_id="x" * 257), ["frame_id", "257", "256"]),
         (lambda m: fields(m, shape=[65_535, 65_535], original_size=4 * 65_535**2), ["268435456"]),
+        (lambda m: (fields(m, shape=[1 << 27], original_size=1 << 29), sealed(m, bytes(16_384))), ["268435456"]),
+        (lambda m: fields(m, shape=[(1 << 32) - 1] * 16, original_size=(1 << 64) - 1), ["268435456"]),
         # A bomb: it says 64 MiB, and a few bytes cannot become that.
         (lambda m: fields(m, shape=[1 << 24], original_size=1 << 26), ["cannot become", "67108864"]),
         # Another: what it says is possible, and less than it holds.

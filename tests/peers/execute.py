@@ -1,5 +1,6 @@
 """Sends actions to the executor of robot1, as any action client would."""
 
+from diagnostic_msgs.msg import KeyValue
 from ecps_msgs.action import ExecuteAction
 from ecps_msgs.msg import EapAction
 from rclpy.action import ActionClient
@@ -11,16 +12,17 @@ Code = ExecuteAction.Result
 
 
 class Executor:
-    def __init__(self, peer):
+    def __init__(self, peer, name=EXECUTE):
         self.peer = peer
-        self.client = ActionClient(peer.node, ExecuteAction, EXECUTE)
+        self.client = ActionClient(peer.node, ExecuteAction, name)
         self.sent = 0
         peer.wait_until(self.client.server_is_ready, "the action server")
 
-    def send(self, kind, feedback=None, **content):
+    def send(self, kind, feedback=None, meta={}, **content):
         """The handle of an accepted goal, and the future of its result."""
         self.sent += 1
-        action = EapAction(spec="eap/0.1", id=f"action{self.sent}", kind=kind, **content)
+        meta = [KeyValue(key=key, value=value) for key, value in meta.items()]
+        action = EapAction(spec="eap/0.1", id=f"action{self.sent}", kind=kind, meta=meta, **content)
         goal = ExecuteAction.Goal(caller=self.peer.caller(), action=action)
         future = self.client.send_goal_async(goal, feedback_callback=feedback)
         self.peer.wait_until(future.done, "an answer to the goal")

@@ -3,8 +3,9 @@
 import math
 
 from action_msgs.msg import GoalStatus
-from ecps_msgs.msg import EapAction, GateState, GripperOp, ManipulateOp
-from ecps_msgs.srv import EnableGate, ResetGate
+from ecps_msgs.action import ExecuteAction
+from ecps_msgs.msg import EapAction, GateState, GripperOp, JointLimit, ManipulateOp
+from ecps_msgs.srv import EnableGate, ResetGate, SetLimits
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
@@ -70,6 +71,34 @@ def scenario(peer):
         expect_words(gates[-1].last_refusal, *words)
     expect(not sent, "a refused trajectory was sent")
 
+    # Limits of a joint are lowered while it runs, and raised again no further than they were.
+    limits = peer.client(SetLimits, "/robot1/eap_executor/set_limits")
+
+    def limit(**joint):
+        names = ("max_linear_speed", "max_linear_acceleration", "max_linear_jerk")
+        names += tuple(name.replace("linear", "angular") for name in names)
+        same = {name: getattr(gates[-1], name) for name in names}
+        return peer.call(limits, SetLimits.Request(caller=peer.caller(), joints=[JointLimit(**joint)], **same))
+
+    answer = limit(joint="shoulder_pan", max_velocity=100.0)
+    expect_equal(answer.error_code, SetLimits.Response.INVALID, "the code for more than the description allows")
+    expect_words(answer.error_msg, "max_velocity of joint 'shoulder_pan'", "100")
+    expect_words(limit(joint="tail", max_velocity=1.0).error_msg, "'tail'")
+    expect_equal(limit(joint="shoulder_pan", max_velocity=0.1).error_msg, "", "a lower limit")
+    sent.clear()
+    peer.publish_until(commands, way((1.5, [-0.35, -0.3, 0.4])), lambda: sent, "a trajectory below the lower limit")
+    expect_equal(seconds(sent[-1]), 1.5, "a way of 0.05 rad in 1.5 s")
+    peer.wait_until(lambda: abs(position("shoulder_pan") + 0.35) < 0.01 and speed() < 1e-6, "the arm there")
+    sent.clear()
+    refused = gates[-1].refused
+    peer.publish_until(commands, way((0.4, [-0.2, -0.3, 0.4])), lambda: gates[-1].refused > refused, "a way that is too fast now")
+    expect_words(gates[-1].last_refusal, "shoulder_pan", "times as long")
+    expect(not sent, "a refused trajectory was sent")
+    expect_equal(limit(joint="shoulder_pan", max_velocity=1.5).error_msg, "", "the limit as before")
+    peer.publish_until(commands, way((0.4, [-0.2, -0.3, 0.4])), lambda: sent, "the same way, as fast as before")
+    expect_equal(seconds(sent[-1]), 0.4, "how long it takes")
+    peer.wait_until(lambda: abs(position("shoulder_pan") + 0.2) < 0.01 and speed() < 1e-6, "the arm there")
+
     # The gripper: what is between the fingers is gripped, and is in the way of closing.
     executor = Executor(peer)
     gripper = lambda command, **op: {"kind": EapAction.KIND_GRIPPER, "gripper": GripperOp(command=command, **op)}
@@ -81,7 +110,11 @@ def scenario(peer):
     expect_equal(position("finger"), 0.01, "where it grips")
     # Held with about that force: not let go, and not pressed on for ever.
     peer.wait_until(lambda: abs(states[-1].effort[states[-1].name.index("finger")]) <= 40.0, "the force")
-    expect(any(message.feedback.distance_remaining > 0.0 for message in told), f"no feedback of the grip: {told}")
+    # From wide open the finger had 0.04 m to go, and less with every message.
+    left = [message.feedback.distance_remaining for message in told if message.feedback.progress == ExecuteAction.Feedback.STARTED]
+    expect(len(left) >= 3 and 0.0 < left[0] <= 0.0405, f"what the grip had to go: {left}")
+    expect(all(later <= before + 1e-3 for before, later in zip(left, left[1:])), f"it goes back: {left}")
+    expect(left[-1] < left[0] - 0.01, f"it gets nowhere: {left}")
     executor.succeeds(**gripper(GripperOp.OPEN))
     executor.refuses(Code.NO_PROGRESS, "0.0100", **gripper(GripperOp.CLOSE))
     executor.refuses(Code.OUT_OF_LIMITS, "force_limit", "40", **gripper(GripperOp.GRIP, force_limit=50.0))
@@ -116,7 +149,22 @@ def scenario(peer):
     expect(position("finger") > 0.039, "it let nothing go")
     executor.refuses(Code.OUT_OF_LIMITS, "out of the arm's reach", **manipulate(ManipulateOp.PICK, 2.0, 0.0, 0.3))
     executor.refuses(Code.INVALID, "'moon'", **manipulate(ManipulateOp.PICK, 0.4, 0.0, 0.3, frame="moon"))
-    executor.refuses(Code.UNSUPPORTED, "PICK_AND_PLACE", **manipulate(ManipulateOp.PICK_AND_PLACE, 0.4, 0.0, 0.3))
+
+    # Both in one: there first, here then.
+    both = manipulate(ManipulateOp.PICK_AND_PLACE, 0.4, -0.2, 0.3)
+    executor.refuses(Code.INVALID, "pick_pose", **both)
+    executor.refuses(Code.INVALID, "x y z qw qx qy qz", meta={"pick_pose": "0.45 0.1 0.35"}, **both)
+    executor.refuses(Code.OUT_OF_LIMITS, "place to pick at", meta={"pick_pose": "2 0 0.3 1 0 0 0"}, **both)
+    picked, placed = [], []
+
+    def watch():
+        if away(0.45, 0.1, 0.35) < 0.03 and position("finger") < 0.011:
+            picked.append(len(placed))
+        if picked and away(0.4, -0.2, 0.3) < 0.03 and position("finger") > 0.039:
+            placed.append(len(picked))
+
+    executor.succeeds(meanwhile=watch, meta={"pick_pose": "0.45 0.1 0.35 1 0 0 0"}, **both)
+    expect(picked and placed, f"gripped {len(picked)} times where it is, let go {len(placed)} times where it belongs")
     fingers.clear()
     handle, future = executor.send(**gripper(GripperOp.GRIP, position=0.3))
     peer.wait_until(lambda: fingers, "the gripper on its way")

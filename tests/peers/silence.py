@@ -1,7 +1,9 @@
-"""A device that has to say, again and again, that all is well: the gate waits for it, and stops when it dies."""
+"""A device that has to say, again and again, that all is well: the gate waits for it, and stops when it dies, or when
+another part of the robot reports an error."""
 
 import time
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from ecps_msgs.msg import GateState
 from ecps_msgs.srv import EnableGate, ResetGate
 from geometry_msgs.msg import Twist
@@ -19,6 +21,7 @@ def scenario(peer):
     states = peer.listen(GateState, "/robot1/eap_executor/state", LATCHED)
     outputs = peer.listen(Twist, "/robot1/cmd_vel")
     guard = peer.publisher(Bool, "/robot1/guard")
+    diagnostics = peer.publisher(DiagnosticArray, "/diagnostics")
     odometry = peer.publisher(Odometry, "/robot1/odom")
     commands = peer.publisher(Twist, "/robot1/cmd_vel_in")
     enable = peer.client(EnableGate, "/robot1/eap_executor/enable")
@@ -72,6 +75,38 @@ def scenario(peer):
 
     go_on(is_left, "the stop left", True)
     go_on(lambda: not is_zero(outputs[-1]), "motion again", True)
+
+    # Another part of the robot reports an error: only where somebody asked to be stopped by it, and only an error.
+    def report(name, level, message=""):
+        status = DiagnosticStatus(name=name, level=level, message=message)
+        diagnostics.publish(DiagnosticArray(status=[status]))
+
+    began, moved = time.monotonic(), len(outputs)
+
+    def others():
+        report("camera: driver", DiagnosticStatus.ERROR, "no picture")
+        report("lidar: driver", DiagnosticStatus.WARN, "dusty")
+        return time.monotonic() > began + 0.5
+
+    go_on(others, "errors of others, and warnings", True)
+    expect_equal([output for output in outputs[moved:] if is_zero(output)], [], "stops by errors of others")
+
+    def fails():
+        report("lidar: driver", DiagnosticStatus.ERROR, "the motor stands")
+        return states[-1].mode == STOPPED
+
+    go_on(fails, "a stop by an error", True)
+    expect_words(states[-1].stop_cause, "diagnostics", "lidar: driver", "the motor stands")
+    expect_equal(is_zero(outputs[-1]), True, "whether the last output is zero")
+    expect_equal(arm().error_code, NONE, "code of an enable while stopped")
+    expect_equal(leave().error_code, CAUSE_PRESENT, "code of a reset while the error is there")
+
+    def is_mended():
+        report("lidar: driver", DiagnosticStatus.OK)
+        return is_left()
+
+    go_on(is_mended, "the stop left", True)
+    go_on(lambda: not is_zero(outputs[-1]), "motion once more", True)
 
 
 run(scenario)

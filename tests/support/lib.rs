@@ -29,7 +29,8 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// Within which a peer's whole scenario is over.
 pub const SCENARIO: Duration = Duration::from_secs(90);
 /// The nodes that have parameters.
-pub const NODES: [&str; 6] = ["eap_executor", "eap_replay", "eap_supervisor", "ecps_sim", "ltp_bridge", "mep_server"];
+pub const NODES: [&str; 7] =
+    ["eap_executor", "eap_replay", "eap_supervisor", "ecps_sim", "ltp_bridge", "mep_server", "swarm_coordinator"];
 
 /// The repository's root.
 pub fn root() -> &'static Path {
@@ -104,6 +105,16 @@ impl Ros {
     pub fn node(&self, name: &str, ros_arguments: &[&str]) -> Process {
         let arguments: Vec<&str> = std::iter::once("--ros-args").chain(ros_arguments.iter().copied()).collect();
         let node = self.program(name, &arguments);
+        node.wait_for_line(&format!("{name} is up"), SOON);
+        node
+    }
+
+    /// Starts a node with the fast lane's profile of Fast DDS, and waits until it is up.
+    pub fn node_in_fast_lane(&self, name: &str, ros_arguments: &[&str]) -> Process {
+        let mut command = self.command(binaries().join(name));
+        command.arg("--ros-args").args(ros_arguments);
+        let profile = root().join("config/fastdds_shared_memory.xml");
+        let node = Process::start(name, command.env("FASTRTPS_DEFAULT_PROFILES_FILE", profile));
         node.wait_for_line(&format!("{name} is up"), SOON);
         node
     }

@@ -21,6 +21,8 @@ pub const ID_BYTES: usize = 128;
 pub const ACTION_BYTES: usize = 256 << 10;
 /// Largest payload of a cloud operation, bytes.
 pub const CLOUD_BYTES: usize = 64 << 10;
+/// Entry of `EAP.meta` that says where the object of PICK_AND_PLACE is.
+pub const PICK_POSE: &str = "pick_pose";
 /// Most simulated time of one action, seconds, and most steps.
 const MOST_SECONDS: f64 = 3600.0;
 const MOST_STEPS: f64 = 1e6;
@@ -197,7 +199,7 @@ impl Action {
                 },
                 render: step.render_frame,
             }),
-            Some(eap::Action::Manipulate(op)) => manipulate(op)?,
+            Some(eap::Action::Manipulate(op)) => manipulate(op, message.meta.get(PICK_POSE).map(String::as_str))?,
         };
         Ok(Action { id: message.id.clone(), state_sha, plan: Plan::from_meta(&message.meta)?, kind })
     }
@@ -219,38 +221,62 @@ fn gripper(op: &proto::GripperOp) -> Result<Kind, Rejection> {
     Ok(Kind::Gripper { order, force: (force > 0.0).then_some(force) })
 }
 
-fn manipulate(op: &proto::ManipulateOp) -> Result<Kind, Rejection> {
+fn manipulate(op: &proto::ManipulateOp, pick: Option<&str>) -> Result<Kind, Rejection> {
     use proto::manipulate_op::Type;
-    let handling = match op.r#type() {
-        Type::Pick => Handling::Pick,
-        Type::Place => Handling::Place,
-        Type::Push => Handling::Push,
-        Type::Pull => Handling::Pull,
-        Type::PickAndPlace => {
-            let text =
-                "manipulate.type is PICK_AND_PLACE, and nothing here knows where the object is: send PICK, then PLACE";
-            return Err(Rejection::new(ErrorCode::Unsupported, text));
+    let invalid = |text: String| Err(Rejection::new(ErrorCode::Invalid, text));
+    let handling = match (op.r#type(), pick) {
+        (Type::Pick, None) => Handling::Pick,
+        (Type::Place, None) => Handling::Place,
+        (Type::Push, None) => Handling::Push,
+        (Type::Pull, None) => Handling::Pull,
+        (Type::PickAndPlace, Some(text)) => Handling::PickAndPlace { from: pick_pose(text)? },
+        (Type::PickAndPlace, None) => {
+            return invalid(format!(
+                "manipulate.type is PICK_AND_PLACE, and action.meta.{PICK_POSE} must say where the object is"
+            ));
         }
-        Type::Unspecified => {
-            let text = format!("manipulate.type is {}, and must be PICK 1, PLACE 2, PUSH 4 or PULL 5", op.r#type);
-            return Err(Rejection::new(ErrorCode::Invalid, text));
+        (Type::Unspecified, _) => {
+            return invalid(format!(
+                "manipulate.type is {}, and must be PICK 1, PLACE 2, PICK_AND_PLACE 3, PUSH 4 or PULL 5",
+                op.r#type
+            ));
         }
+        (_, Some(_)) => return invalid(format!("action.meta.{PICK_POSE} is only for PICK_AND_PLACE")),
     };
     check::at_most("manipulate.object_id", op.object_id.len(), ID_BYTES, "bytes")?;
     let Some(pose) = &op.target_pose else {
         return Err(CheckError::Empty { field: "manipulate.target_pose".into() }.into());
     };
-    for value in [pose.x, pose.y, pose.z] {
-        check::in_range("manipulate.target_pose.position", value, -100.0, 100.0)?;
-    }
-    let [x, y, z, w] = [pose.qx, pose.qy, pose.qz, pose.qw];
-    check::unit_quaternion("manipulate.target_pose.orientation", [x, y, z, w])?;
-    let rotation = UnitQuaternion::from_quaternion(Quaternion::new(w, x, y, z));
-    let target = Isometry3::from_parts(Translation3::new(pose.x, pose.y, pose.z), rotation);
+    let (position, quaternion) = ([pose.x, pose.y, pose.z], [pose.qx, pose.qy, pose.qz, pose.qw]);
+    let target = tip_pose("manipulate.target_pose", position, quaternion)?;
     let approach = check::in_range("manipulate.approach_distance", op.approach_distance.into(), 0.0, 1.0)?;
     let force = check::in_range("manipulate.force_threshold", op.force_threshold.into(), 0.0, JOINT_LIMIT_RANGE.1)?;
     let task = Task { handling, target, approach, force: (force > 0.0).then_some(force) };
     Ok(Kind::Manipulate { frame: pose.frame_id.clone(), task })
+}
+
+/// Where the object of PICK_AND_PLACE is, in the target's frame: the message has room for one pose only.
+fn pick_pose(text: &str) -> Result<Isometry3<f64>, Rejection> {
+    let field = format!("action.meta.{PICK_POSE}");
+    let numbers: Result<Vec<f64>, _> = text.split_whitespace().map(str::parse).collect();
+    let Ok([x, y, z, qw, qx, qy, qz]) = numbers.as_deref() else {
+        let text: String = text.chars().take(64).collect();
+        return Err(Rejection::new(
+            ErrorCode::Invalid,
+            format!("{field} is '{text}', and must be 'x y z qw qx qy qz'"),
+        ));
+    };
+    tip_pose(&field, [*x, *y, *z], [*qx, *qy, *qz, *qw])
+}
+
+fn tip_pose(field: &str, position: [f64; 3], quaternion: [f64; 4]) -> Result<Isometry3<f64>, Rejection> {
+    for value in position {
+        check::in_range(&format!("{field}.position"), value, -100.0, 100.0)?;
+    }
+    check::unit_quaternion(&format!("{field}.orientation"), quaternion)?;
+    let [qx, qy, qz, qw] = quaternion;
+    let rotation = UnitQuaternion::from_quaternion(Quaternion::new(qw, qx, qy, qz));
+    Ok(Isometry3::from_parts(Translation3::from(position), rotation))
 }
 
 /// Names become parts of an address, so that they are letters, digits, `_`, `-` and single dots between them.

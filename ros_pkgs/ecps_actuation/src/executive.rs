@@ -11,6 +11,7 @@ mod errands;
 mod goals;
 mod joints;
 mod manipulate;
+mod policy;
 mod records;
 
 use std::collections::VecDeque;
@@ -34,14 +35,13 @@ use crate::gate::{ACTION_SOURCE, ConfigError, Gate, GateConfig, Verdict};
 use crate::goal::{Finished, Goal};
 use crate::joint::limbs::Limbs;
 use crate::ledger::Ledger;
-use crate::motion::{Limits, Now, Request, Velocity, VelocityCommand};
+use crate::motion::{Now, Request, Velocity, VelocityCommand};
 use crate::obstacle::{Scan, ScanError};
 use crate::queue::Queue;
 use crate::reason::{Reason, Refusal};
 use crate::state::{MeasuredState, PlanarPose, StateError};
 use crate::stop::StopCause;
 use crate::ticket::{Actuator, Record};
-use crate::zone::ZoneSet;
 
 /// Most measured states that are kept to recognise an action's `state_sha`.
 const HISTORY: usize = 1024;
@@ -254,36 +254,6 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         let sequence = self.note(moment, &payload, now).map_err(ResetError::Journal)?;
         self.gate.arming_mut().reset(now.steady)?;
         Ok(ResetOutcome::Left(sequence))
-    }
-
-    /// Sets the limits, at most to those of the parameters; the record's sequence.
-    pub fn set_limits(&mut self, request: Request<'_>, limits: Limits, now: Now) -> Result<u64, PolicyError> {
-        check::name("caller.id", request.caller, NAME_BYTES)?;
-        limits.check_within(&self.config.gate.ceiling)?;
-        let payload = record::LimitsChanged {
-            caller: request.caller.into(),
-            before: Some(self.gate.limits().to_record()),
-            after: Some(limits.to_record()),
-        };
-        let moment = moment(now, Direction::Inbound, request.trace);
-        let sequence = self.note(moment, &payload, now).map_err(PolicyError::Journal)?;
-        self.gate.set_limits(limits);
-        Ok(sequence)
-    }
-
-    /// Sets the zones and the margin that hold besides those of the parameters; the record's sequence.
-    pub fn set_zones(&mut self, request: Request<'_>, zones: ZoneSet, now: Now) -> Result<u64, PolicyError> {
-        check::name("caller.id", request.caller, NAME_BYTES)?;
-        self.gate.check_added(&zones)?;
-        let payload = record::ZonesChanged {
-            caller: request.caller.into(),
-            before: Some(self.gate.added().to_record()),
-            after: Some(zones.to_record()),
-        };
-        let moment = moment(now, Direction::Inbound, request.trace);
-        let sequence = self.note(moment, &payload, now).map_err(PolicyError::Journal)?;
-        self.gate.set_added(zones);
-        Ok(sequence)
     }
 
     /// Where the robot may go, and how near to an obstacle.

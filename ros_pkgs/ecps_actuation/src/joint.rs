@@ -8,6 +8,8 @@
 //! | [`measured`] | where the joints are |
 //! | [`config`] | groups of joints, and who may send them anywhere |
 //! | [`gate`] | (trajectory, joints, limits, time) to admit, slow down or refuse |
+//! | [`shape`] | sizes, numbers and times of a trajectory |
+//! | [`policy`] | limits that are set later |
 //! | [`limbs`] | the gate, what moves the joints, and how they are brought to rest |
 //! | [`grip`] | opening, closing and gripping |
 //! | [`chain`] | where an arm's tip is, and how its joints have to be for it to be somewhere |
@@ -25,6 +27,9 @@ pub mod limits;
 pub mod manipulate;
 pub mod measured;
 mod pace;
+pub mod policy;
+mod rest;
+pub mod shape;
 pub mod trajectory;
 pub mod urdf;
 
@@ -36,4 +41,5 @@ pub use limbs::AttachError;
 pub use limits::JointLimits;
 pub use manipulate::{Handling, Reach, Task};
 pub use measured::{JointReading, JointStateError, JointStates};
+pub use policy::{JointChange, JointPolicyError};
 pub use trajectory::{Trajectory, TrajectoryPoint};

@@ -100,7 +100,7 @@ fn lowered_limits_halt_what_is_faster() {
     let (mut executive, shared) = executive(gate());
     executive.on_velocity(&twist(0.1, 0.0), at(100));
     let low = Limits { max_linear_speed: 0.05, ..CEILING };
-    executive.set_limits(PLANNER, low, at(110)).unwrap();
+    executive.set_limits(PLANNER, low, &[], at(110)).unwrap();
     executive.tick(at(120));
     assert_eq!(motions(&shared.events()).last().unwrap().2, "linear_speed");
     assert_eq!(executive.snapshot(at(0)).limits, low);
@@ -110,14 +110,14 @@ fn lowered_limits_halt_what_is_faster() {
 fn limits_stay_within_the_parameters_and_change_only_when_recorded() {
     let (mut executive, shared) = executive(gate());
     let high = Limits { max_linear_speed: 1.1, ..CEILING };
-    let error = executive.set_limits(PLANNER, high, at(0)).unwrap_err();
+    let error = executive.set_limits(PLANNER, high, &[], at(0)).unwrap_err();
     assert_eq!((error.to_string().as_str(), error.code()), ("max_linear_speed is 1.1, outside 0.001 to 1", 1));
     let nan = Limits { max_angular_speed: f64::NAN, ..CEILING };
-    assert!(executive.set_limits(PLANNER, nan, at(0)).is_err());
+    assert!(executive.set_limits(PLANNER, nan, &[], at(0)).is_err());
     assert_eq!(shared.events(), []);
     shared.0.borrow_mut().journal_full = true;
     let low = Limits { max_linear_speed: 0.5, ..CEILING };
-    assert!(matches!(executive.set_limits(PLANNER, low, at(0)), Err(PolicyError::Journal(_))));
+    assert!(matches!(executive.set_limits(PLANNER, low, &[], at(0)), Err(PolicyError::Journal(_))));
     assert_eq!((executive.snapshot(at(0)).limits, executive.mode()), (CEILING, Mode::Stopped));
 }
 

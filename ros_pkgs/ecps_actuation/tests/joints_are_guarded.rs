@@ -9,12 +9,12 @@ use std::time::Duration;
 use ecps_actuation::errand::{Errand, ErrandEvent, ErrandFailure, Errands};
 use ecps_actuation::joint::trajectory::Knot;
 use ecps_actuation::joint::{
-    GripConfig, JointCommand, JointConfig, JointGroup, JointLimits, JointSource, JointStates, JointVerdict, Trajectory,
-    TrajectoryPoint,
+    GripConfig, JointChange, JointCommand, JointConfig, JointGroup, JointLimits, JointSource, JointStates,
+    JointVerdict, Trajectory, TrajectoryPoint,
 };
 use ecps_actuation::{
     Actuator, ActuatorError, AttachError, Config, ErrorCode, Executive, Finished, GateConfig, GoalId, JointActuator,
-    Journaled, Record, SafeState, StopCause, Velocity, VelocityCommand,
+    Journaled, PolicyError, Record, SafeState, StopCause, Velocity, VelocityCommand,
 };
 use ecps_core::clock::{Stamp, Steady};
 use ecps_core::wire::proto::{self, eap, gripper_op};
@@ -326,6 +326,94 @@ fn of_two_sources_the_higher_is_heard_until_its_way_ends() {
 
 fn rests(events: &[Event]) -> Vec<&Trajectory> {
     events.iter().filter_map(|event| if let Event::Rested(way) = event { Some(way) } else { None }).collect()
+}
+
+fn change(joint: &str) -> JointChange {
+    JointChange { joint: joint.into(), ..JointChange::default() }
+}
+
+#[test]
+fn limits_of_joints_change_within_those_of_the_start_and_only_when_recorded() {
+    let (mut robot, log) = robot();
+    let lift = |robot: &Robot| robot.joint_limits().next().unwrap().clone();
+    let given = lift(&robot);
+    let wrong = [
+        (
+            vec![JointChange { velocity: Some(1.6), ..change("lift") }],
+            "max_velocity of joint 'lift' is 1.6, outside 0.000001 to 1.5",
+        ),
+        (vec![JointChange { velocity: Some(f64::NAN), ..change("lift") }], "max_velocity of joint 'lift' is NaN"),
+        (vec![JointChange { effort: Some(-1.0), ..change("lift") }], "max_effort of joint 'lift' is -1"),
+        (
+            vec![JointChange { positions: Some((-1.1, 1.0)), ..change("lift") }],
+            "min_position of joint 'lift' is -1.1, outside -1 to 2",
+        ),
+        (vec![JointChange { positions: Some((1.0, 0.5)), ..change("lift") }], "max_position of joint 'lift' is 0.5"),
+        (
+            vec![JointChange { positions: Some((0.0, f64::INFINITY)), ..change("spin") }],
+            "max_position of joint 'spin' is inf",
+        ),
+        (vec![JointChange { velocity: Some(1.0), ..change("tail") }], "joint 'tail' is none that this executor moves"),
+        (vec![change("lift"), change("lift")], "joint 'lift' is named twice"),
+        (vec![change("lift"); 65], "joints has 65 entries"),
+        // All of it or nothing: the first of the two would do.
+        (vec![JointChange { velocity: Some(1.0), ..change("lift") }, change("tail")], "joint 'tail' is none"),
+    ];
+    for (joints, words) in wrong {
+        let error = robot.set_limits(PLANNER, CEILING, &joints, at(5)).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}, not {words}");
+        assert_eq!((error.code(), lift(&robot)), (1, given.clone()));
+    }
+    assert_eq!(log.take(), [], "nothing is recorded of what is refused");
+
+    let lower = JointChange { velocity: Some(0.5), positions: Some((-0.5, 1.0)), ..change("lift") };
+    let sequence = robot.set_limits(PLANNER, CEILING, &[lower], at(10)).unwrap();
+    let [Event::Recorded(recorded, Entry::LimitsChanged(record))] = &log.take()[..] else { panic!("recorded, once") };
+    assert_eq!(*recorded, sequence);
+    let told = |joints: &[ecps_journal::record::JointLimits]| {
+        joints
+            .iter()
+            .map(|j| (j.joint.clone(), j.min_position, j.max_position, j.max_velocity, j.max_effort))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(&record.joints_before), [("lift".into(), -1.0, 2.0, 1.5, 10.0)]);
+    assert_eq!(told(&record.joints_after), [("lift".into(), -0.5, 1.0, 0.5, 10.0)]);
+    // They hold from now on, and may be raised again to what they were.
+    assert_eq!(reason(send(&mut robot, &way(&[(4000, [1.1, 0.0])]), 20)), "joint_position");
+    assert!(matches!(send(&mut robot, &way(&[(1000, [0.5, 0.0])]), 30), JointVerdict::Limit { .. }));
+    let before = JointChange { velocity: Some(1.5), positions: Some((-1.0, 2.0)), ..change("lift") };
+    robot.set_limits(PLANNER, CEILING, &[before], at(40)).unwrap();
+    assert_eq!(lift(&robot), given);
+
+    log.0.lock().unwrap().journal_full = true;
+    let lower = JointChange { velocity: Some(0.5), ..change("lift") };
+    assert!(matches!(robot.set_limits(PLANNER, CEILING, &[lower], at(50)), Err(PolicyError::Journal(_))));
+    assert_eq!(lift(&robot), given);
+}
+
+#[test]
+fn a_way_that_lowered_limits_forbid_comes_to_rest_at_once() {
+    let (mut robot, log) = robot();
+    send(&mut robot, &way(&[(2000, [1.0, 0.0])]), 0);
+    measure(&mut robot, [0.4, 0.0, 0.02], [0.6, 0.0, 0.0], 100);
+    log.take();
+    // What stays allowed goes on.
+    robot
+        .set_limits(PLANNER, CEILING, &[JointChange { positions: Some((-1.0, 1.5)), ..change("lift") }], at(110))
+        .unwrap();
+    assert!(rests(&log.take()).is_empty());
+    robot
+        .set_limits(PLANNER, CEILING, &[JointChange { positions: Some((-1.0, 0.9)), ..change("lift") }], at(120))
+        .unwrap();
+    let events = log.take();
+    let resting = rests(&events);
+    assert_eq!(resting.len(), 1, "{events:?}");
+    assert!((resting[0].points[0].positions[0] - 0.43).abs() < 1e-9, "where braking ends: {resting:?}");
+    let halted = |event: &Event| match event {
+        Event::Recorded(_, Entry::JointMotion(motion)) => Some((motion.verdict(), motion.reason.clone())),
+        _ => None,
+    };
+    assert_eq!(events.iter().find_map(halted), Some((Verdict::Halted, "joint_position".into())));
 }
 
 #[test]

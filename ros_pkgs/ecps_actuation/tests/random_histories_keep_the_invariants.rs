@@ -357,7 +357,7 @@ fn step(executive: &mut Executive<Shared, Shared>, shared: &Shared, model: &mut 
         }
         Op::Limits(share) => {
             let limits = Limits { max_linear_speed: *share, ..CEILING };
-            if executive.set_limits(PLANNER, limits, now).is_ok() {
+            if executive.set_limits(PLANNER, limits, &[], now).is_ok() {
                 assert!(*share <= 1.0);
                 model.limits = limits;
             }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use ecps_core::clock::{RosClock as _, SystemRos};
-use ecps_ros::r2r::ecps_msgs::msg::{Caller, GateState, SupervisorState};
+use ecps_ros::r2r::ecps_msgs::msg::{Caller, GateState, JointLimit, SupervisorState};
 use ecps_ros::r2r::ecps_msgs::srv::{EnableGate, ResetGate, SetLimits};
 use ecps_ros::r2r::std_srvs::srv::Trigger;
 use ecps_ros::{ActionError, CallError, Message, Node, NodeClock, Parameters, Spinning, StartError, qos};
@@ -68,6 +68,35 @@ struct Limits {
     /// Greatest turning jerk, rad/s³
     #[arg(long)]
     angular_jerk: Option<f64>,
+    /// Joint whose limits to lower
+    #[arg(long)]
+    joint: Option<String>,
+    /// Its least and its greatest position, rad or m
+    #[arg(long, num_args = 2, value_names = ["LEAST", "GREATEST"], allow_negative_numbers = true, requires = "joint")]
+    positions: Vec<f64>,
+    /// Its greatest velocity, rad/s or m/s
+    #[arg(long, requires = "joint")]
+    velocity: Option<f64>,
+    /// Its greatest effort, N m or N
+    #[arg(long, requires = "joint")]
+    effort: Option<f64>,
+}
+
+impl Limits {
+    /// The joint that is named, and what is to change of it.
+    fn joint(&self) -> Option<JointLimit> {
+        let (least, greatest) = match self.positions.as_slice() {
+            [least, greatest] => (*least, *greatest),
+            _ => (0.0, 0.0),
+        };
+        Some(JointLimit {
+            joint: self.joint.clone()?,
+            min_position: least,
+            max_position: greatest,
+            max_velocity: self.velocity.unwrap_or_default(),
+            max_effort: self.effort.unwrap_or_default(),
+        })
+    }
 }
 
 /// Why it did not work. One line.
@@ -266,7 +295,7 @@ fn set_limits(mut robot: Robot, limits: &Limits) -> Result<ExitCode, EapError> {
         max_angular_speed: limits.angular_speed.unwrap_or(now.max_angular_speed),
         max_angular_acceleration: limits.angular_acceleration.unwrap_or(now.max_angular_acceleration),
         max_angular_jerk: limits.angular_jerk.unwrap_or(now.max_angular_jerk),
-        joints: Vec::new(),
+        joints: limits.joint().into_iter().collect(),
     };
     let given = [
         limits.linear_speed,
@@ -276,7 +305,7 @@ fn set_limits(mut robot: Robot, limits: &Limits) -> Result<ExitCode, EapError> {
         limits.angular_acceleration,
         limits.angular_jerk,
     ];
-    if given.iter().any(Option::is_some) {
+    if given.iter().any(Option::is_some) || !asked.joints.is_empty() {
         let answer = client.call(&asked, PATIENCE)?;
         accepted("the limits", answer.error_code, answer.error_msg)?;
     }

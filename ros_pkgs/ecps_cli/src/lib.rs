@@ -17,6 +17,7 @@
 //! | [`conformance`] | what `ecps-conformance` checks of messages, compression and transports |
 //! | [`ltp`] | `ecps ltp`: frames in files |
 //! | [`raft`] | `ecps raft`: members of a consensus group |
+//! | `swarm` | `ecps swarm`: a swarm's agents and tasks |
 //! | [`report`] | the demo's result as a page, as a picture and as a table in the terminal |
 
 pub mod bag;
@@ -38,4 +39,6 @@ pub mod replay;
 pub mod report;
 mod say;
 pub mod supervise;
+#[cfg(feature = "ros")]
+pub mod swarm;
 pub mod up;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ecps_cli::{demo, eap, ltp, memory, play, raft, supervise::guard, up};
+use ecps_cli::{demo, eap, ltp, memory, play, raft, supervise::guard, swarm, up};
 
 #[derive(Parser)]
 #[command(name = "ecps", version, about = "ECPS for ROS 2 from the command line")]
@@ -29,6 +29,8 @@ enum Command {
     Ltp(ltp::LtpCommand),
     /// Look at a consensus group, have it make snapshots, change who belongs to it
     Raft(raft::Raft),
+    /// Look at a swarm's agents and tasks, give it tasks, take them back
+    Swarm(swarm::Swarm),
     /// Run a program that ends with the supervisor that started it
     #[command(hide = true)]
     ExecGuarded {
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Memory(options) => memory::run(&options).map_err(|e| e.to_string()),
         Command::Ltp(options) => ltp::run(&options).map_err(|e| e.to_string()),
         Command::Raft(options) => raft::run(&options).map_err(|e| e.to_string()),
+        Command::Swarm(options) => swarm::run(&options).map_err(|e| e.to_string()),
         Command::ExecGuarded { command } => guard::run(&command).map_err(|e| e.to_string()),
     };
     result.unwrap_or_else(|error| {

@@ -80,7 +80,7 @@ fn vector(tensor: &Ltp) -> Result<Vec<f32>, String> {
         }
         other => return Err(format!("its dtype is '{other}', and an embedding is f32 or f64")),
     };
-    let elements: u64 = tensor.shape.iter().map(|extent| u64::from(*extent)).product();
+    let elements = tensor.shape.iter().fold(1_u64, |product, extent| product.saturating_mul(u64::from(*extent)));
     if elements != numbers.len() as u64 {
         return Err(format!("its shape {:?} has {elements} elements, and its tensor {}", tensor.shape, numbers.len()));
     }

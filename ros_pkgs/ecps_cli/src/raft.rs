@@ -164,9 +164,12 @@ fn line(status: &Status) -> String {
     let membership = status.membership.clone().unwrap_or_default();
     let voters: Vec<String> = membership.configs.iter().map(|voters| format!("{:?}", voters.ids)).collect();
     let members: Vec<u64> = membership.nodes.keys().copied().collect();
+    let metrics = status.metrics.clone().unwrap_or_default();
+    let at_most = |q| metrics.latency(q).map_or_else(|| "-".to_owned(), |time| format!("{time:?}"));
     let fault = if status.fault.is_empty() { String::new() } else { format!(", stopped: {}", status.fault) };
     format!(
-        "member {}: {}, term {}, leader {leader}, last {}, applied {}, snapshot {}, voters {}, members {members:?}{fault}",
+        "member {}: {}, term {}, leader {leader}, last {}, applied {}, snapshot {}, voters {}, members {members:?}, \
+         elections {}, commits {} (p50 within {}, p99 within {}), log {} bytes, snapshots made {} and installed {}{fault}",
         status.id,
         status.role,
         status.term,
@@ -174,5 +177,12 @@ fn line(status: &Status) -> String {
         index(&status.applied),
         index(&status.snapshot),
         voters.join(" and "),
+        metrics.elections,
+        metrics.commits,
+        at_most(0.5),
+        at_most(0.99),
+        metrics.log_bytes,
+        metrics.snapshots_made,
+        metrics.snapshots_installed,
     )
 }

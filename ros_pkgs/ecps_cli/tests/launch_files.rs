@@ -12,7 +12,7 @@ struct Scratch {
     world: World,
 }
 
-const EXECUTABLES: [&str; 8] = [
+const EXECUTABLES: [&str; 9] = [
     "p/talker",
     "p/listener",
     "ecps_perception/ltp_bridge",
@@ -21,6 +21,7 @@ const EXECUTABLES: [&str; 8] = [
     "ecps_actuation/eap_replay",
     "ecps_actuation/eap_supervisor",
     "ecps_sim/ecps_sim",
+    "ecps_swarm/swarm_coordinator",
 ];
 
 impl Scratch {
@@ -327,6 +328,13 @@ fn the_shipped_stack_is_this_plan() {
     let slow = plan("ltp_bridge.launch.xml", &["fast_lane:=false"]);
     assert!(slow[0].starts_with("ltp_bridge: lib/"), "{slow:?}");
     assert_eq!(plan("sim.launch.xml", &[]), [sim("ecps_sim")]);
+    for robots in [3, 5] {
+        let swarm = plan("swarm.launch.xml", &[&format!("robots:={robots}")]);
+        assert_eq!(swarm.len(), 1 + 2 * robots, "a world, and two nodes for each robot");
+        let third = swarm.iter().find(|line| line.starts_with("robot3/swarm_coordinator")).unwrap();
+        let own = "-p use_sim_time:=true -p voters:=[robot1, robot2, robot3] -p odom_origin:=[6.0, 5.85, 0.0]";
+        assert!(third.ends_with(own), "{third}");
+    }
     let error = scratch.plan(&shipped("demo.launch.xml"), &["use_sim_time:=false"]).unwrap_err();
     assert_eq!(
         error,

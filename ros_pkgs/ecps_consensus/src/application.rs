@@ -7,7 +7,8 @@ use prost::Message;
 use rusqlite::Connection;
 use thiserror::Error;
 
-use crate::member::{Came, Member};
+use crate::member::Member;
+use crate::proposals::Came;
 use crate::runtime::Runtime;
 use crate::state::Apply;
 use crate::types::{CLIENT_BYTES, Epoch};
@@ -84,7 +85,7 @@ pub enum Refusal {
     /// The application said no.
     #[error("{0}")]
     Application(String),
-    /// It did not reach a leader within its time.
+    /// It left for no leader within its time.
     #[error("no leader took it: {0}")]
     NotServed(String),
 }

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,11 +23,27 @@ pub trait Disk: Storage {
     /// As the system says.
     fn read(&self, number: u64) -> io::Result<Vec<u8>>;
 
+    /// `length` bytes of segment `number` from `offset` on.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn read_at(&self, number: u64, offset: u64, length: usize) -> io::Result<Vec<u8>>;
+
     /// Returns when segment `number` is on disk as it can be read.
     ///
     /// # Errors
     /// As the system says.
     fn sync(&self, number: u64) -> io::Result<()>;
+
+    /// Size from which on a segment is followed by a new one, bytes.
+    fn segment_bytes(&self) -> u64 {
+        16 << 20
+    }
+
+    /// Bytes of the latest entries that stay in memory. Older ones are read from the segments.
+    fn window_bytes(&self) -> usize {
+        32 << 20
+    }
 
     /// Replaces the snapshot. On disk when this returns; on failure, as after a loss of power, the one before is there.
     ///
@@ -86,6 +102,12 @@ impl Storage for MemberFolder {
 impl Disk for MemberFolder {
     fn read(&self, number: u64) -> io::Result<Vec<u8>> {
         read_bounded(&segment_path(&self.path, number), SEGMENT_LIMIT)
+    }
+
+    fn read_at(&self, number: u64, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        File::open(segment_path(&self.path, number))?.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
     }
 
     fn sync(&self, number: u64) -> io::Result<()> {

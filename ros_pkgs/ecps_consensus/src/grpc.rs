@@ -32,6 +32,8 @@ use crate::wire::{Reply, Request};
 const MESSAGE_BYTES: usize = 64 << 20;
 /// Longest time for a connection to come about.
 const CONNECT: Duration = Duration::from_millis(500);
+/// Silence after which a connection is asked whether it lives, and after which it does not.
+const ALIVE: Duration = Duration::from_secs(1);
 /// Connections that wait to be served.
 const WAITING: usize = 64;
 
@@ -59,7 +61,11 @@ impl GrpcTransport {
         {
             return Ok(channel.clone());
         }
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))?.connect_timeout(CONNECT);
+        // After a cut, TCP alone would wait ever longer before it tries again.
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))?
+            .connect_timeout(CONNECT)
+            .http2_keep_alive_interval(ALIVE)
+            .keep_alive_timeout(ALIVE);
         let channel = match self.tls.clone() {
             None => endpoint.connect_lazy(),
             Some((connector, name)) => endpoint.connect_with_connector_lazy(tower::service_fn(move |uri: Uri| {
@@ -157,7 +163,8 @@ pub async fn serve(
     let (sockets, incoming) = mpsc::channel(WAITING);
     let accepting = tokio::spawn(accept(listener, tls.map(TlsAcceptor::from), sockets));
     let service = RaftServer::new(Service(member)).max_decoding_message_size(MESSAGE_BYTES);
-    let served = Server::builder().serve_with_incoming(service, ReceiverStream::new(incoming)).await;
+    let server = Server::builder().http2_keepalive_interval(Some(ALIVE)).http2_keepalive_timeout(Some(ALIVE));
+    let served = server.serve_with_incoming(service, ReceiverStream::new(incoming)).await;
     accepting.abort();
     served
 }

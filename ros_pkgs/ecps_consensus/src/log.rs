@@ -1,61 +1,27 @@
-//! openraft's log and vote: in memory for reading, on segments for keeping. Nothing is answered before it is on disk.
+//! openraft's log and vote: on segments for keeping, the latest of it in memory for reading. Nothing is answered before it
+//! is on disk.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
 use tokio::sync::oneshot;
 
+use crate::counters::Counters;
 use crate::disk::Disk;
 use crate::runtime::{Runtime, Worker};
-use crate::segments::{LogError, Segments};
+use crate::segments::{LogError, Place, Segments, read_back};
 use crate::types::{Entry, LogId, MemberId, StorageError, StorageIOError, Types, Vote};
+use crate::window::{Found, Window};
 use crate::wire::{self, record::What};
 
 /// Locks, also after a panic elsewhere: what is guarded is whole between statements.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What is in the log, as it is read.
-struct Memory<R: Runtime> {
-    vote: Option<Vote>,
-    purged: Option<LogId>,
-    /// Without gaps, the first right after what was purged.
-    entries: VecDeque<Entry<R>>,
-}
-
-impl<R: Runtime> Memory<R> {
-    fn first(&self) -> u64 {
-        self.entries.front().map_or_else(|| self.purged.map_or(0, |id| id.index + 1), |entry| entry.log_id.index)
-    }
-
-    fn last(&self) -> Option<LogId> {
-        self.entries.back().map(|entry| entry.log_id).or(self.purged)
-    }
-
-    /// Drops entry `index` and all after it.
-    fn truncate(&mut self, index: u64) {
-        let keep = index.saturating_sub(self.first());
-        self.entries.truncate(usize::try_from(keep).unwrap_or(usize::MAX));
-    }
-
-    /// Drops entry `upto` and all before it.
-    fn purge(&mut self, upto: LogId) {
-        while self.entries.front().is_some_and(|entry| entry.log_id.index <= upto.index) {
-            self.entries.pop_front();
-        }
-        self.purged = self.purged.max(Some(upto));
-    }
-
-    fn push(&mut self, entry: Entry<R>) {
-        self.truncate(entry.log_id.index);
-        self.entries.push_back(entry);
-    }
 }
 
 /// What the worker writes with.
@@ -66,19 +32,25 @@ struct Writer {
     purged: Option<wire::EntryId>,
     /// Highest index of an entry in each segment.
     tops: BTreeMap<u64, u64>,
+    /// Highest segment that is on disk with what it begins with.
+    synced: u64,
+    counters: Arc<Counters>,
 }
 
 impl Writer {
-    fn append(&mut self, records: Vec<What>) -> io::Result<()> {
+    /// Where each of the entries among them is now.
+    fn append(&mut self, records: &[What]) -> io::Result<Vec<(LogId, Place)>> {
         // Each segment says what the ones before it do, besides entries, so that those can go.
         let ballot = self.vote.map(What::Ballot);
         let purged = self.purged.map(What::Purged);
         let head = if self.segments.is_full() { [ballot, purged] } else { [None, None] };
-        let full = head.into_iter().flatten().chain(records.iter().cloned());
-        self.segments.append(full)?;
+        let head: Vec<What> = head.into_iter().flatten().collect();
+        let places = self.segments.append(head.iter().chain(records))?;
+        self.counters.log_bytes.set(self.segments.bytes());
         let segment = self.segments.segment();
         records.iter().for_each(|record| self.note(segment, record));
-        Ok(())
+        let written = records.iter().zip(places.into_iter().skip(head.len()));
+        Ok(written.filter_map(|(record, place)| Some((entry_id(record)?, place))).collect())
     }
 
     fn note(&mut self, segment: u64, record: &What) {
@@ -95,40 +67,50 @@ impl Writer {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.segments.sync()
+        self.segments.sync()?;
+        self.synced = self.segments.segment();
+        Ok(())
     }
 
-    /// Says that all was synced, for whoever reads after a crash. Need not be synced itself.
+    /// Says that all was synced, for whoever reads after a crash. Need not be synced itself, and begins no segment.
     fn settle(&mut self) -> io::Result<()> {
+        if self.segments.is_full() {
+            return Ok(());
+        }
         let settled = What::Settled(self.segments.sequence());
-        self.segments.append([settled])
+        self.segments.append([&settled]).map(drop)
     }
 
     /// Removes the oldest segments that hold nothing any more.
     fn remove_void(&mut self) -> io::Result<()> {
         let Some(upto) = self.purged.map(|id| id.index) else { return Ok(()) };
         while let Some((&segment, &top)) = self.tops.first_key_value()
-            && segment < self.segments.segment()
+            && segment < self.synced
             && top <= upto
         {
             self.segments.remove(segment)?;
             self.tops.remove(&segment);
         }
+        self.counters.log_bytes.set(self.segments.bytes());
         Ok(())
     }
 }
 
 /// The log of one member. Clones are handles to the same.
 pub struct Log<R: Runtime> {
-    memory: Arc<Mutex<Memory<R>>>,
+    member: MemberId,
+    disk: Arc<dyn Disk>,
+    memory: Arc<Mutex<Window<R>>>,
     writer: Arc<Mutex<Writer>>,
     worker: Worker,
+    counters: Arc<Counters>,
 }
 
 impl<R: Runtime> Clone for Log<R> {
     fn clone(&self) -> Log<R> {
         let (memory, writer) = (Arc::clone(&self.memory), Arc::clone(&self.writer));
-        Log { memory, writer, worker: self.worker.clone() }
+        let (disk, counters) = (Arc::clone(&self.disk), Arc::clone(&self.counters));
+        Log { member: self.member, disk, memory, writer, worker: self.worker.clone(), counters }
     }
 }
 
@@ -137,10 +119,16 @@ impl<R: Runtime> Log<R> {
     ///
     /// # Errors
     /// Where what was synced once cannot be read back as it was.
-    pub fn open(disk: Arc<dyn Disk>, member: MemberId, worker: Worker) -> Result<Log<R>, LogError> {
-        let mut memory: Memory<R> = Memory { vote: None, purged: None, entries: VecDeque::new() };
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        member: MemberId,
+        worker: Worker,
+        counters: Arc<Counters>,
+    ) -> Result<Log<R>, LogError> {
+        let mut memory: Window<R> = Window::new(disk.window_bytes());
         let (mut noted, mut meaningless) = (Vec::new(), None);
-        let segments = Segments::open(disk, member, |segment, what| {
+        let segments = Segments::open(Arc::clone(&disk), member, |place, what| {
+            let segment = place.segment;
             // Segments whose entries are gone have to be known as well.
             noted.push((segment, outline(&what)));
             match what {
@@ -149,7 +137,12 @@ impl<R: Runtime> Log<R> {
                 What::Purged(upto) => memory.purge((&upto).into()),
                 What::Settled(_) => {}
                 What::Entry(entry) => match entry.try_into() {
-                    Ok(entry) => memory.push(entry),
+                    Ok(entry) => {
+                        let entry: Entry<R> = entry;
+                        let id = entry.log_id;
+                        memory.push(entry);
+                        memory.placed(id, place);
+                    }
                     Err(missing) => meaningless = Some((segment, missing)),
                 },
             }
@@ -162,27 +155,30 @@ impl<R: Runtime> Log<R> {
         if let Some(vote) = memory.vote.as_mut().filter(|vote| vote.leader_id.voted_for == Some(member)) {
             vote.committed = false;
         }
-        let mut writer = Writer { segments, vote: None, purged: None, tops: BTreeMap::new() };
-        for (segment, what) in &noted {
-            writer.tops.entry(*segment).or_default();
-            writer.note(*segment, what);
-        }
-        // Entries are without gaps, or something is missing that was there.
-        let first = memory.first();
-        let holes = memory.entries.iter().zip(first..).find(|(entry, index)| entry.log_id.index != *index);
-        let late = memory.purged.map_or(0, |id| id.index + 1) != first;
-        if holes.is_some() || late {
+        counters.log_bytes.set(segments.bytes());
+        // One that was torn off as it began holds nothing, and is removed in its turn.
+        let tops = segments.numbers().map(|number| (number, 0)).collect();
+        let mut writer =
+            Writer { segments, vote: None, purged: None, tops, synced: 0, counters: Arc::clone(&counters) };
+        noted.iter().for_each(|(segment, what)| writer.note(*segment, what));
+        if !memory.is_whole() {
             let reason = "entries are missing from the log".to_owned();
             return Err(LogError::Gap { segment: writer.segments.segment(), reason });
         }
-        Ok(Log { memory: Arc::new(Mutex::new(memory)), writer: Arc::new(Mutex::new(writer)), worker })
+        let (memory, writer) = (Arc::new(Mutex::new(memory)), Arc::new(Mutex::new(writer)));
+        Ok(Log { member, disk, memory, writer, worker, counters })
     }
 
     /// Writes and syncs on the worker, and then says how it went.
     fn write(&self, records: Vec<What>, done: impl FnOnce(io::Result<()>) + Send + 'static) {
         let writer = Arc::clone(&self.writer);
-        // A failure stays, so that the sync reports it.
-        self.worker.submit(move || drop(lock(&writer).append(records)));
+        let memory = Arc::clone(&self.memory);
+        self.worker.submit(move || {
+            // A failure stays, so that the sync reports it.
+            let Ok(places) = lock(&writer).append(&records) else { return };
+            let mut memory = lock(&memory);
+            places.into_iter().for_each(|(id, place)| memory.placed(id, place));
+        });
         let writer = Arc::clone(&self.writer);
         self.worker.submit(move || {
             let mut writer = lock(&writer);
@@ -195,10 +191,46 @@ impl<R: Runtime> Log<R> {
         });
     }
 
+    /// Reads entries that are not in memory any more. None for what was purged meanwhile.
+    async fn read_old(&self, entries: Vec<(LogId, Place)>) -> Result<Vec<Option<Entry<R>>>, StorageError> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (answer, wait) = oneshot::channel();
+        let disk = Arc::clone(&self.disk);
+        let places: Vec<Place> = entries.iter().map(|(_, place)| *place).collect();
+        self.worker.submit(move || {
+            let read: Vec<_> = places.into_iter().map(|place| read_back(disk.as_ref(), place)).collect();
+            drop(answer.send(read));
+        });
+        let read = wait.await.unwrap_or_default();
+        let first = lock(&self.memory).first();
+        let mut found = Vec::with_capacity(read.len());
+        for ((id, _), what) in entries.into_iter().zip(read) {
+            found.push(match what {
+                Ok(What::Entry(entry)) if entry.id.as_ref().map(LogId::from) == Some(id) => {
+                    Some(entry.try_into().map_err(|e: wire::Missing| StorageIOError::read_log_entry(id, &e))?)
+                }
+                _ if id.index < first => None,
+                Ok(_) => Err(StorageIOError::read_log_entry(id, &wire::Missing("entry where one was written")))?,
+                Err(error) => Err(StorageIOError::read_log_entry(id, &error))?,
+            });
+        }
+        Ok(found)
+    }
+
     async fn write_and_wait(&self, records: Vec<What>) -> io::Result<()> {
         let (done, wait) = oneshot::channel();
         self.write(records, |result| drop(done.send(result)));
         wait.await.unwrap_or_else(|_| Err(io::Error::other("the worker of the log is gone")))
+    }
+}
+
+/// The id of the entry that a record is.
+fn entry_id(record: &What) -> Option<LogId> {
+    match record {
+        What::Entry(entry) => entry.id.as_ref().map(LogId::from),
+        _ => None,
     }
 }
 
@@ -215,21 +247,17 @@ impl<R: Runtime> RaftLogReader<Types<R>> for Log<R> {
         &mut self,
         range: B,
     ) -> Result<Vec<Entry<R>>, StorageError> {
-        let memory = lock(&self.memory);
-        let first = memory.first();
-        let start = match range.start_bound() {
-            Bound::Included(index) => *index,
-            Bound::Excluded(index) => index.saturating_add(1),
-            Bound::Unbounded => 0,
+        let found = lock(&self.memory).read(&range);
+        let there: Vec<(LogId, Place)> = found
+            .iter()
+            .filter_map(|found| if let Found::There(id, place) = found { Some((*id, *place)) } else { None })
+            .collect();
+        let mut old = self.read_old(there).await?.into_iter();
+        let entry = |found| match found {
+            Found::Here(entry) => Some(entry),
+            Found::There(..) => old.next().flatten(),
         };
-        let end = match range.end_bound() {
-            Bound::Included(index) => index.saturating_add(1),
-            Bound::Excluded(index) => *index,
-            Bound::Unbounded => u64::MAX,
-        };
-        let skip = usize::try_from(start.saturating_sub(first)).unwrap_or(usize::MAX);
-        let take = usize::try_from(end.saturating_sub(start.max(first))).unwrap_or(usize::MAX);
-        Ok(memory.entries.iter().skip(skip).take(take).cloned().collect())
+        Ok(found.into_iter().filter_map(entry).collect())
     }
 }
 
@@ -249,6 +277,9 @@ impl<R: Runtime> RaftLogStorage<Types<R>> for Log<R> {
         let ballot = What::Ballot(vote.into());
         self.write_and_wait(vec![ballot]).await.map_err(|e| StorageIOError::write_vote(&e))?;
         lock(&self.memory).vote = Some(*vote);
+        if vote.leader_id.voted_for == Some(self.member) && !vote.committed {
+            self.counters.elections.add(1);
+        }
         Ok(())
     }
 

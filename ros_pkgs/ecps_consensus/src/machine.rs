@@ -8,6 +8,7 @@ use openraft::{OptionalSend, RaftSnapshotBuilder, Snapshot};
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
+use crate::counters::Counters;
 use crate::disk::Disk;
 use crate::log::lock;
 use crate::runtime::{Runtime, Worker};
@@ -22,6 +23,7 @@ struct Inner {
     disk: Arc<dyn Disk>,
     waiting: Vec<Waiting>,
     applied: watch::Sender<u64>,
+    counters: Arc<Counters>,
 }
 
 impl Inner {
@@ -38,6 +40,7 @@ impl Inner {
     fn build(&mut self) -> Result<(SnapshotMeta, Vec<u8>), StateError> {
         let bytes = self.state.snapshot()?;
         self.disk.put_snapshot(&bytes)?;
+        self.counters.snapshots_made.add(1);
         Ok((self.state.meta(), bytes))
     }
 
@@ -45,6 +48,7 @@ impl Inner {
         open_snapshot(bytes)?;
         self.disk.put_snapshot(bytes)?;
         self.state.install(bytes)?;
+        self.counters.snapshots_installed.add(1);
         self.serve();
         Ok(())
     }
@@ -68,11 +72,16 @@ impl Machine {
     ///
     /// # Errors
     /// Where the database fails, or the snapshot is not what was written.
-    pub fn open(disk: Arc<dyn Disk>, application: Box<dyn Apply>, worker: Worker) -> Result<Machine, StateError> {
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        application: Box<dyn Apply>,
+        worker: Worker,
+        counters: Arc<Counters>,
+    ) -> Result<Machine, StateError> {
         let state = State::open(disk.database()?, application)?;
         let index = state.applied().map_or(0, |id| id.index);
         let (sender, applied) = watch::channel(index);
-        let mut inner = Inner { state, disk, waiting: Vec::new(), applied: sender };
+        let mut inner = Inner { state, disk, waiting: Vec::new(), applied: sender, counters };
         if let Some((meta, bytes)) = inner.current()?
             && meta.last_log_id > inner.state.applied()
         {

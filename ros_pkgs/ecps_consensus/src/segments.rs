@@ -1,6 +1,7 @@
 //! The log's records on segments of the journal: written, brought to the disk, read back, and told apart where they end:
 //! what a crash tore off was never answered for; what changed after it was synced means that the disk cannot be trusted.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -21,9 +22,6 @@ use crate::wire::{Record, SCHEMA, record::What};
 
 /// Kind of the log's records, beside the journal's own.
 const KIND: u16 = 0x4000;
-/// A segment larger than this is followed by a new one, bytes.
-pub(crate) const SEGMENT_BYTES: u64 = 16 << 20;
-
 /// Why a log cannot be opened. The member must not take part: it may have forgotten what it promised.
 #[derive(Debug, Error)]
 pub enum LogError {
@@ -55,6 +53,24 @@ pub enum LogError {
     },
 }
 
+/// Where a record is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) segment: u64,
+    offset: u64,
+    length: usize,
+}
+
+/// Reads one record again.
+pub(crate) fn read_back(disk: &dyn Disk, place: Place) -> Result<What, LogError> {
+    let Place { segment, offset, length } = place;
+    let bytes = disk.read_at(segment, offset, length).map_err(|source| LogError::Read { segment, source })?;
+    let damaged = |reason: String| LogError::Damaged { segment, offset, reason };
+    let payload = payload_of(&bytes).map_err(|e| damaged(e.to_string()))?;
+    let record = Record::decode(payload).map_err(|e| damaged(e.to_string()))?;
+    record.what.ok_or_else(|| damaged("it says nothing".to_owned()))
+}
+
 /// Appends records to segments.
 pub(crate) struct Segments {
     disk: Arc<dyn Disk>,
@@ -65,16 +81,18 @@ pub(crate) struct Segments {
     previous: Digest,
     tree: Tree,
     open: Option<(Arc<dyn SegmentFile>, u64)>,
+    /// Bytes of each segment.
+    sizes: BTreeMap<u64, u64>,
     /// Set by the first failure. What reached the disk is not known then, so nothing follows.
     failed: bool,
 }
 
 impl Segments {
-    /// Reads all records, oldest first, into `each` with the number of their segment.
+    /// Reads all records, oldest first, into `each` with their places.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         member: MemberId,
-        mut each: impl FnMut(u64, What),
+        mut each: impl FnMut(Place, What),
     ) -> Result<Segments, LogError> {
         let read = |segment, source| LogError::Read { segment, source };
         let numbers: Vec<u64> = disk.list().map_err(|e| read(0, e))?.into_iter().map(|(number, _)| number).collect();
@@ -86,11 +104,14 @@ impl Segments {
             previous: Digest::default(),
             tree: Tree::default(),
             open: None,
+            sizes: BTreeMap::new(),
             failed: false,
         };
-        for (place, &number) in numbers.iter().enumerate() {
+        let mut first = true;
+        for &number in &numbers {
             let bytes = disk.read(number).map_err(|e| read(number, e))?;
-            segments.read_segment(number, &bytes, place == 0, &mut each)?;
+            segments.sizes.insert(number, bytes.len() as u64);
+            first &= !segments.read_segment(number, &bytes, first, &mut each)?;
         }
         // What a killed process left in the kernel counts as written, so it has to be.
         if let Some(&last) = numbers.last() {
@@ -99,15 +120,16 @@ impl Segments {
         Ok(segments)
     }
 
+    /// Reads a segment, the `first` with a beginning if none before had one. Whether this one has.
     fn read_segment(
         &mut self,
         number: u64,
         bytes: &[u8],
         first: bool,
-        each: &mut impl FnMut(u64, What),
-    ) -> Result<(), LogError> {
+        each: &mut impl FnMut(Place, What),
+    ) -> Result<bool, LogError> {
         let gap = |reason: &str| LogError::Gap { segment: number, reason: reason.to_owned() };
-        if !first && number != self.segment + 1 {
+        if self.segment != 0 && number != self.segment + 1 {
             return Err(gap(&format!("the one before is {}", self.segment)));
         }
         let mut segment = match Segment::open(bytes).map_err(|source| LogError::Read { segment: number, source })? {
@@ -115,7 +137,7 @@ impl Segments {
             Err(flaw) => {
                 // It was torn off as it began, unless what is in it says otherwise.
                 self.segment = number;
-                return judge(number, bytes, &flaw, self.sequence);
+                return judge(number, bytes, &flaw, self.sequence).map(|()| false);
             }
         };
         let head = segment.superblock().clone();
@@ -138,11 +160,11 @@ impl Segments {
                     if raw.header.kind == KIND
                         && let Some(what) = Record::decode(raw.stored_payload()).ok().and_then(|record| record.what)
                     {
-                        each(number, what);
+                        each(Place { segment: number, offset: raw.offset, length: raw.bytes.len() }, what);
                     }
                 }
-                RawStep::End => return Ok(()),
-                RawStep::Flaw(flaw) => return judge(number, bytes, &flaw, self.sequence),
+                RawStep::End => return Ok(true),
+                RawStep::Flaw(flaw) => return judge(number, bytes, &flaw, self.sequence).map(|()| true),
             }
         }
     }
@@ -159,18 +181,23 @@ impl Segments {
 
     /// Whether the next record begins a new segment.
     pub(crate) fn is_full(&self) -> bool {
-        self.open.as_ref().is_none_or(|(_, size)| *size >= SEGMENT_BYTES)
+        self.open.as_ref().is_none_or(|(_, size)| *size >= self.disk.segment_bytes())
     }
 
-    /// Appends records with one write(2), in the present segment, or in a new one where `is_full`.
-    pub(crate) fn append(&mut self, records: impl IntoIterator<Item = What>) -> io::Result<()> {
+    /// Appends records with one write(2), in the present segment, or in a new one where `is_full`. Where each is now.
+    pub(crate) fn append<'a>(&mut self, records: impl IntoIterator<Item = &'a What>) -> io::Result<Vec<Place>> {
         self.guarded(|segments| {
             if segments.is_full() {
+                // Or a crash could take the end of this segment and leave the next one.
+                if let Some((file, _)) = &segments.open {
+                    file.sync()?;
+                }
                 segments.begin()?;
             }
-            let mut bytes = Vec::new();
+            let Some((file, size)) = &mut segments.open else { return Err(io::Error::other("no segment is open")) };
+            let (mut bytes, mut places) = (Vec::new(), Vec::new());
             for what in records {
-                let payload = Record { what: Some(what) }.encode_to_vec();
+                let payload = Record { what: Some(what.clone()) }.encode_to_vec();
                 if payload.len() > PAYLOAD_BYTES {
                     let size = payload.len();
                     return Err(io::Error::other(format!("a record has {size} bytes, more than {PAYLOAD_BYTES}")));
@@ -181,11 +208,14 @@ impl Segments {
                 let record = encode_record(header, &payload);
                 (segments.sequence, segments.previous) = (sequence, record_digest(&record));
                 segments.tree.push(segments.previous);
+                let offset = *size + bytes.len() as u64;
+                places.push(Place { segment: segments.segment, offset, length: record.len() });
                 bytes.extend(record);
             }
-            let Some((file, size)) = &mut segments.open else { return Err(io::Error::other("no segment is open")) };
             *size += bytes.len() as u64;
-            file.append(&bytes).map_err(|unwritten| unwritten.source)
+            segments.sizes.insert(segments.segment, *size);
+            file.append(&bytes).map_err(|unwritten| unwritten.source)?;
+            Ok(places)
         })
     }
 
@@ -195,11 +225,22 @@ impl Segments {
     }
 
     /// Removes segment `number`.
-    pub(crate) fn remove(&self, number: u64) -> io::Result<()> {
+    pub(crate) fn remove(&mut self, number: u64) -> io::Result<()> {
+        self.sizes.remove(&number);
         self.disk.remove(number)
     }
 
-    fn guarded(&mut self, work: impl FnOnce(&mut Segments) -> io::Result<()>) -> io::Result<()> {
+    /// Numbers of all segments.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.sizes.keys().copied()
+    }
+
+    /// Bytes of all segments.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.sizes.values().sum()
+    }
+
+    fn guarded<T>(&mut self, work: impl FnOnce(&mut Segments) -> io::Result<T>) -> io::Result<T> {
         if self.failed {
             return Err(io::Error::other("the log failed before, and what reached the disk is not known"));
         }

@@ -3,7 +3,8 @@
 use openraft::error::{InstallSnapshotError, RaftError};
 use openraft::raft::{AppendEntriesRequest, InstallSnapshotRequest, VoteRequest};
 
-use crate::member::{Attempt, Member};
+use crate::member::Member;
+use crate::proposals::Attempt;
 use crate::runtime::Runtime;
 use crate::types::Types;
 use crate::wire::{self, Reply, Request, change_members, reply, request, some_id, some_log_id};

@@ -206,16 +206,16 @@ fn answer(
         }
         _ => {}
     }
-    database.execute_batch("SAVEPOINT command")?;
+    database.prepare_cached("SAVEPOINT command")?.execute([])?;
     let epoch = at.leader_id.term;
     let answer = match application.apply(database, epoch, &proposal.command)? {
         Ok(reply) => Answer { at: Some((&at).into()), what: Some(answer::What::Reply(reply)) },
         Err(reason) => {
-            database.execute_batch("ROLLBACK TO command")?;
+            database.prepare_cached("ROLLBACK TO command")?.execute([])?;
             refused(reason)
         }
     };
-    database.execute_batch("RELEASE command")?;
+    database.prepare_cached("RELEASE command")?.execute([])?;
     let used = i64::try_from(at.index).unwrap_or(i64::MAX);
     database.prepare_cached("INSERT OR REPLACE INTO raft_sessions VALUES (?, ?, ?, ?)")?.execute(params![
         proposal.client,
@@ -234,4 +234,46 @@ fn answer(
         }
     }
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::CommittedLeaderId;
+
+    use super::*;
+
+    /// Replies with how many commands it was given.
+    struct Counter;
+
+    impl Apply for Counter {
+        fn create(&self, database: &Connection) -> rusqlite::Result<()> {
+            database.execute_batch("CREATE TABLE IF NOT EXISTS count (n INTEGER); INSERT INTO count VALUES (0)")
+        }
+
+        fn apply(&self, database: &Connection, _: Epoch, _: &[u8]) -> rusqlite::Result<Result<Vec<u8>, String>> {
+            let update = "UPDATE count SET n = n + 1 RETURNING n";
+            Ok(Ok(database.query_row(update, [], |row| row.get::<_, i64>(0))?.to_le_bytes().to_vec()))
+        }
+    }
+
+    #[test]
+    fn the_client_that_was_silent_longest_is_forgotten_first() {
+        let state = State::open(Connection::open_in_memory().unwrap(), Box::new(Counter)).unwrap();
+        let ask = |client: u64, index: u64| {
+            let mut name = client.to_le_bytes().to_vec();
+            name.resize(types::CLIENT_BYTES, 0);
+            let at = LogId::new(CommittedLeaderId::new(1, 0), index);
+            let proposal = Proposal { client: name, sequence: 1, command: Vec::new() };
+            answer(&state.database, &Counter, at, &proposal).unwrap().what.unwrap()
+        };
+        let first: Vec<_> = (0..SESSIONS).map(|client| ask(client, client)).collect();
+        // All are known, and none counts again.
+        for client in [0, 1, SESSIONS - 1] {
+            assert_eq!(ask(client, SESSIONS), first[client as usize]);
+        }
+        let newest = ask(SESSIONS, SESSIONS + 1);
+        assert_eq!(ask(SESSIONS, SESSIONS + 2), newest);
+        assert_eq!(ask(1, SESSIONS + 3), first[1], "another than the oldest was forgotten");
+        assert_ne!(ask(0, SESSIONS + 4), first[0], "the oldest is still known");
+    }
 }

@@ -33,8 +33,9 @@ impl StoreBuilder<Types<TokioRuntime>, Log<TokioRuntime>, Machine, TempDir> for 
     async fn build(&self) -> Result<(TempDir, Log<TokioRuntime>, Machine), StorageError<u64>> {
         let folder = tempfile::tempdir().unwrap();
         let disk: Arc<dyn Disk> = Arc::new(MemberFolder::lock(folder.path()).unwrap());
-        let log = Log::open(Arc::clone(&disk), 1, TokioRuntime::worker("log").unwrap()).unwrap();
-        let machine = Machine::open(disk, Box::new(Nothing), TokioRuntime::worker("state").unwrap()).unwrap();
+        let log = Log::open(Arc::clone(&disk), 1, TokioRuntime::worker("log").unwrap(), Arc::default()).unwrap();
+        let machine =
+            Machine::open(disk, Box::new(Nothing), TokioRuntime::worker("state").unwrap(), Arc::default()).unwrap();
         Ok((folder, log, machine))
     }
 }

@@ -13,9 +13,9 @@ mod proto {
 pub use proto::dropout::Count;
 pub use proto::index::Mark;
 pub use proto::{
-    Action, Arming, Checkpoint, Dropout, Fault, Footer, Imported, Index, JointMotion, JointPoint, JointTrajectory,
-    Limits, LimitsChanged, Motion, Outcome, PlanarVelocity, Refusals, Reset, Retired, Simulation, Source, Stop,
-    Verdict, Zone, ZoneSet, ZonesChanged,
+    Action, Arming, Checkpoint, Dropout, Fault, Footer, Imported, Index, JointLimits, JointMotion, JointPoint,
+    JointTrajectory, Limits, LimitsChanged, Motion, Outcome, PlanarVelocity, Refusals, Reset, Retired, Simulation,
+    Source, Stop, Verdict, Zone, ZoneSet, ZonesChanged,
 };
 
 /// Descriptor of all payloads and of the `EAP` messages in them, a serialised `google.protobuf.FileDescriptorSet`.

@@ -30,7 +30,7 @@ pub enum CdrError {
         left: usize,
     },
     /// Text without its end, or not UTF-8.
-    #[error("{0} is not UTF-8 that ends with a zero byte")]
+    #[error("{0} is not UTF-8 whose first zero byte is its last")]
     Text(&'static str),
 }
 
@@ -102,7 +102,8 @@ impl<'a> CdrReader<'a> {
         let bytes = self.take(field, length, 1)?;
         let text = match bytes {
             [] => bytes,
-            [text @ .., 0] => text,
+            // What comes after another zero byte would not come back.
+            [text @ .., 0] if !text.contains(&0) => text,
             _ => return Err(CdrError::Text(field)),
         };
         std::str::from_utf8(text).map_err(|_| CdrError::Text(field))

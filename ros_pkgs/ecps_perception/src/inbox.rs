@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ecps_core::clock::Steady;
-use ecps_core::wire::proto::{Ltp, LtpAck, LtpChunk, LtpFrameHeader};
+use ecps_core::wire::proto::{Ltp, LtpAck, LtpFrameHeader};
 
 use crate::link::{NEED_KEY, PEER_KEY, RECEIVER_KEY, SENDER_KEY};
-use crate::reassembly::{Bounds, Event, OLDEST_KEY, Pool, Reassembler, Refusal, Source, complete_ack};
+use crate::reassembly::{ArrivedChunk, Bounds, Event, OLDEST_KEY, Pool, Reassembler, Refusal, Source, complete_ack};
 
 /// Chunks of a reliable stream after which what is missing is told.
 const CHUNKS_TOLD: u32 = 32;
@@ -90,8 +90,9 @@ impl Inbox {
     }
 
     /// Takes in a chunk that came by `link`.
-    pub fn chunk(&mut self, link: &str, chunk: LtpChunk, now: Steady) -> Taken {
-        let (source, bytes) = (self.meet(link, chunk.header.as_ref(), now), chunk.chunk_data.len());
+    pub fn chunk(&mut self, link: &str, chunk: impl Into<ArrivedChunk>, now: Steady) -> Taken {
+        let chunk = chunk.into();
+        let (source, bytes) = (self.meet(link, chunk.header.as_ref(), now), chunk.piece.bytes().len());
         let events = self.reassembler.chunk(&source, chunk, now);
         self.answer(source, events, bytes, now)
     }

@@ -23,6 +23,7 @@ use ecps_core::bus::{Overflow, TelemetryLane};
 use ecps_core::clock::RosClock;
 use ecps_ros::r2r::ecps_msgs::msg::{LtpStats, MemoryRecord};
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
+use ecps_ros::shared_memory::{self, Released};
 use ecps_ros::{
     BudgetEvents, Managed, Node, NodeClock, ParameterError, Parameters, Publisher, Report, StartError, qos,
 };
@@ -31,6 +32,7 @@ pub use self::convert::SensorRos;
 pub use self::endpoint::{Received, TensorPublisher, subscribe_tensors};
 
 use crate::inbox::Inbox;
+use crate::link::Mode;
 use crate::node::link::{AckPublisher, Arrived, PacketPublisher};
 use crate::node::receiving::{Encoder, Outputs, Receiver};
 use crate::node::sending::{Inlet, Sender, Sending};
@@ -42,8 +44,12 @@ use crate::sensor::Conversion;
 
 /// Packets waiting for the thread that works on them; older ones make way and are counted.
 const ARRIVALS: usize = 256;
-/// Messages of the source that wait in DDS.
+/// Messages of the source, and of what came out, that wait in DDS.
 const SOURCE: usize = 64;
+/// The same of pictures and their like where the newest wins anyway: what DDS has once taken for them it keeps.
+const BULK: usize = 8;
+/// Messages that wait for the sending thread.
+const WAITING: usize = 16;
 
 /// The node's state: its threads end when it is dropped.
 #[derive(Debug)]
@@ -77,6 +83,7 @@ impl Managed for Bridge {
 }
 
 fn configure(node: &mut Node<Bridge>) -> Result<Bridge, StartError> {
+    give_back_shared_memory();
     let parameters = node.parameters();
     let profile: Profile = parameters.string("profile")?.parse().map_err(StartError::layer)?;
     let (names, odom) = (parameters.strings("streams")?, parameters.string("odom_topic")?);
@@ -108,6 +115,17 @@ fn configure(node: &mut Node<Bridge>) -> Result<Bridge, StartError> {
     Ok(Bridge { streams, poses, stats: node.publisher("~/stats", qos::default())?, clock: node.clock() })
 }
 
+/// With the fast lane's profile each killed bridge leaves 64 MiB behind.
+fn give_back_shared_memory() {
+    let Released { segments, bytes } = shared_memory::release_orphans();
+    if segments > 0 {
+        tracing::info!(
+            "{segments} segments of shared memory removed, whose processes were killed: {} MiB",
+            bytes >> 20
+        );
+    }
+}
+
 impl Stream {
     fn statistics(&self) -> std::sync::MutexGuard<'_, Statistics> {
         self.statistics.lock().unwrap_or_else(PoisonError::into_inner)
@@ -135,6 +153,9 @@ fn start_stream(node: &mut Node<Bridge>, context: Context<'_>) -> Result<Stream,
     let encoder = Encoder::parse(&parameters.string(&key("encoder"))?, &type_name).map_err(StartError::layer)?;
     let remember_distance = parameters.double(&key("remember_distance"))?;
     let settings = parameters::settings(node, name, profile, conversion.is_compressed())?;
+    // An end that only receives does not know how much its sender insists.
+    let newest_wins = settings.mode != Mode::Reliable && !topic.is_empty();
+    let depth = if conversion.is_bulk() && newest_wins { BULK } else { SOURCE };
     let meter = budgets.meter(node, MessageKind::Ltp);
     let statistics = Arc::new(Mutex::new(Statistics::new(name, &type_name, settings.mode, meter)));
     let own = format!("~/{name}");
@@ -149,11 +170,12 @@ fn start_stream(node: &mut Node<Bridge>, context: Context<'_>) -> Result<Stream,
             packets: PacketPublisher::new(node, &own)?,
             statistics: Arc::clone(&statistics),
             clock: node.clock(),
+            waiting: depth.min(WAITING),
         };
         let sending = sender.start()?;
         let qos = match reliability.as_str() {
-            "reliable" => qos::reliable(SOURCE),
-            _ => qos::any_sensor(SOURCE),
+            "reliable" => qos::reliable(depth),
+            _ => qos::any_sensor(depth),
         };
         let inlet = sending.inlet.clone();
         node.subscribe_cdr(&topic, &type_name, qos, move |_, cdr| inlet.message(cdr))?;
@@ -168,8 +190,8 @@ fn start_stream(node: &mut Node<Bridge>, context: Context<'_>) -> Result<Stream,
     let own_link = link.is_empty();
     let link = if own_link { own.clone() } else { link };
     let outputs = Outputs {
-        tensor: node.cdr_publisher(&format!("{own}/tensor"), "ecps_msgs/msg/Tensor", qos::reliable(SOURCE))?,
-        original: node.cdr_publisher(&format!("{own}/original"), &type_name, qos::reliable(SOURCE))?,
+        tensor: node.cdr_publisher(&format!("{own}/tensor"), "ecps_msgs/msg/Tensor", qos::reliable(depth))?,
+        original: node.cdr_publisher(&format!("{own}/original"), &type_name, qos::reliable(depth))?,
         acks: AckPublisher::new(node, &link)?,
         observations,
     };

@@ -16,7 +16,7 @@ use ecps_core::wire::LTP_HEADER_VERSION;
 use ecps_core::wire::proto::LtpAck;
 use thiserror::Error;
 
-use crate::chunks::{ChunkError, MaxFrame, Packet, Parcel};
+use crate::chunks::{ChunkError, Packet, Parcel};
 use crate::codec::{self, EncodeError, TYPE_ACK};
 use crate::compression::{Auto, Choice, Compression, LOCAL_BYTES_PER_SECOND, Packer};
 use crate::delta::{DELTA_KEY, DeltaSender};
@@ -26,7 +26,10 @@ use crate::reassembly::{MISSING_LISTED, OLDEST_KEY};
 use crate::tensor::Tensor;
 
 mod sent;
+mod settings;
 mod timing;
+
+pub use settings::Settings;
 
 use sent::Sent;
 
@@ -34,53 +37,6 @@ use sent::Sent;
 const MOST_RESENDS: u8 = 8;
 /// Parcels of a best-effort stream: one under way and the newest.
 const BEST_EFFORT_PARCELS: usize = 2;
-
-/// What an outbox is set to.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
-    /// Who sends: unique for each start of each sender.
-    pub sender: String,
-    /// The receiver waited for; empty: any.
-    pub peer: String,
-    /// How much it insists.
-    pub mode: Mode,
-    /// Compression.
-    pub compression: Choice,
-    /// Largest message.
-    pub max: MaxFrame,
-    /// Bytes a second that the link takes; none: as many as come.
-    pub bytes_per_second: Option<f64>,
-    /// Most bytes that are sent and not yet acknowledged, on a reliable stream.
-    pub window_bytes: usize,
-    /// Most tensors that a reliable stream holds; more are refused.
-    pub tensors: usize,
-    /// One key frame in so many tensors, the others as deltas; none: all whole.
-    pub key_every: Option<u32>,
-    /// A tensor is given up this long after its first packet.
-    pub timeout: Duration,
-    /// Bytes of a tensor that may be sent again, as a part of its size; 32 packets are always allowed.
-    pub resend_share: f64,
-}
-
-impl Default for Settings {
-    /// Best effort with one retry (the protocol's LTP row), zstd level 3, the largest frames, no pacing, 4 MiB under way,
-    /// 64 tensors, no deltas, 5 s, and 40 % sent again.
-    fn default() -> Settings {
-        Settings {
-            sender: "sender".to_owned(),
-            peer: String::new(),
-            mode: Mode::BestEffort { retries: 1 },
-            compression: Choice::Fixed(Compression::default()),
-            max: MaxFrame::default(),
-            bytes_per_second: None,
-            window_bytes: 4 << 20,
-            tensors: 64,
-            key_every: None,
-            timeout: Duration::from_secs(5),
-            resend_share: 0.4,
-        }
-    }
-}
 
 /// Why a tensor was not taken.
 #[derive(Debug, Clone, PartialEq, Error)]

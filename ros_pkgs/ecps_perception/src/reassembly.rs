@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use ecps_core::check;
 use ecps_core::clock::Steady;
 use ecps_core::limits;
-use ecps_core::wire::proto::{Ltp, LtpAck, LtpChunk};
+use ecps_core::wire::proto::{Ltp, LtpAck};
 
 use crate::codec::{self, DecodeError};
 use crate::reassembly::bounds::Share;
@@ -22,6 +22,7 @@ mod bounds;
 mod event;
 mod order;
 mod partial;
+mod piece;
 mod stream;
 
 pub use ack::{MISSING_LISTED, complete_ack};
@@ -29,6 +30,7 @@ pub use bounds::{Bounds, Pool};
 pub use event::{Event, Expiry, Refusal};
 pub use order::OLDEST_KEY;
 pub use partial::ChunkRefusal;
+pub use piece::{ArrivedChunk, Piece};
 
 /// Who sent something, and on which stream.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,8 +62,8 @@ impl Reassembler {
 
     /// Takes in a chunk. Its own event comes last, except that a reliable stream's tensors follow it whose turn has come;
     /// tensors given up for it come before.
-    pub fn chunk(&mut self, source: &Source, chunk: LtpChunk, now: Steady) -> Vec<Event> {
-        self.taking(|this, events| this.take_chunk(source, chunk, now, events))
+    pub fn chunk(&mut self, source: &Source, chunk: impl Into<ArrivedChunk>, now: Steady) -> Vec<Event> {
+        self.taking(|this, events| this.take_chunk(source, chunk.into(), now, events))
     }
 
     /// Takes in a frame that came whole; events as of [`Reassembler::chunk`].
@@ -127,7 +129,7 @@ impl Reassembler {
     fn take_chunk(
         &mut self,
         source: &Source,
-        chunk: LtpChunk,
+        chunk: ArrivedChunk,
         now: Steady,
         events: &mut Vec<Event>,
     ) -> Result<(), Refusal> {

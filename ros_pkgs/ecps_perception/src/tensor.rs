@@ -8,99 +8,10 @@ use ecps_core::limits;
 use ndarray::{ArrayD, IxDyn};
 use thiserror::Error;
 
-/// Kind of element. Bytes are little-endian.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // the names say it all
-pub enum DType {
-    F16,
-    F32,
-    F64,
-    Bf16,
-    I8,
-    I16,
-    I32,
-    I64,
-    U8,
-    U16,
-    U32,
-    U64,
-    Bool,
-}
+mod dtype;
+mod strides;
 
-/// DLPack's codes, as in `ecps_msgs/Tensor`.
-const CODES: [(DType, &str, u8, u8); 13] = [
-    (DType::F16, "f16", 2, 16),
-    (DType::F32, "f32", 2, 32),
-    (DType::F64, "f64", 2, 64),
-    (DType::Bf16, "bf16", 4, 16),
-    (DType::I8, "i8", 0, 8),
-    (DType::I16, "i16", 0, 16),
-    (DType::I32, "i32", 0, 32),
-    (DType::I64, "i64", 0, 64),
-    (DType::U8, "u8", 1, 8),
-    (DType::U16, "u16", 1, 16),
-    (DType::U32, "u32", 1, 32),
-    (DType::U64, "u64", 1, 64),
-    (DType::Bool, "bool", 6, 8),
-];
-
-impl DType {
-    /// Every kind of element.
-    pub const ALL: [DType; 13] = [
-        DType::F16,
-        DType::F32,
-        DType::F64,
-        DType::Bf16,
-        DType::I8,
-        DType::I16,
-        DType::I32,
-        DType::I64,
-        DType::U8,
-        DType::U16,
-        DType::U32,
-        DType::U64,
-        DType::Bool,
-    ];
-
-    /// From `dtype_code`, `dtype_bits` and `dtype_lanes` of `ecps_msgs/Tensor`.
-    ///
-    /// # Errors
-    /// [`TensorError::UnknownDType`] for what is not in the message's table, and for more than one lane.
-    pub fn from_dlpack(code: u8, bits: u8, lanes: u16) -> Result<DType, TensorError> {
-        CODES
-            .iter()
-            .find(|(_, _, c, b)| (*c, *b, 1) == (code, bits, lanes))
-            .map(|row| row.0)
-            .ok_or_else(|| TensorError::UnknownDType(format!("code {code}, {bits} bits, {lanes} lanes")))
-    }
-
-    /// `dtype_code`, `dtype_bits` and `dtype_lanes` of `ecps_msgs/Tensor`.
-    pub fn to_dlpack(self) -> (u8, u8, u16) {
-        CODES.iter().find(|row| row.0 == self).map_or((0, 0, 0), |row| (row.2, row.3, 1))
-    }
-
-    /// From the name on the wire: "f32", "u8", "bool" and so on.
-    ///
-    /// # Errors
-    /// [`TensorError::UnknownDType`].
-    pub fn from_name(name: &str) -> Result<DType, TensorError> {
-        CODES
-            .iter()
-            .find(|row| row.1 == name)
-            .map(|row| row.0)
-            .ok_or_else(|| TensorError::UnknownDType(format!("'{}'", name.chars().take(32).collect::<String>())))
-    }
-
-    /// The name on the wire.
-    pub fn name(self) -> &'static str {
-        CODES.iter().find(|row| row.0 == self).map_or("", |row| row.1)
-    }
-
-    /// Bytes of one element.
-    pub fn bytes(self) -> usize {
-        usize::from(self.to_dlpack().1 / 8)
-    }
-}
+pub use dtype::DType;
 
 /// Why something is not a tensor that may be used.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -238,7 +149,7 @@ impl Tensor {
         if byte_offset == 0 && strides.is_empty() {
             return Tensor::new(name, dtype, extents, data);
         }
-        let compact = compact(dtype, &extents, strides, byte_offset, &data)?;
+        let compact = strides::compact(dtype, &extents, strides, byte_offset, &data)?;
         Tensor::new(name, dtype, extents, compact)
     }
 
@@ -378,92 +289,9 @@ pub(crate) fn check_map(field: &str, map: &BTreeMap<String, String>) -> Result<(
     Ok(())
 }
 
-/// Copies strided elements into row-major order.
-fn compact(
-    dtype: DType,
-    shape: &[u32],
-    strides: &[i64],
-    byte_offset: u64,
-    data: &[u8],
-) -> Result<Vec<u8>, TensorError> {
-    let size = byte_size(dtype, shape)?;
-    let element = dtype.bytes();
-    let out_of_data = || TensorError::OutOfData { strides: strides.to_vec(), offset: byte_offset, length: data.len() };
-    let offset = i64::try_from(byte_offset).map_err(|_| out_of_data())?;
-    let strides = if strides.is_empty() { row_major(shape) } else { strides.to_vec() };
-    if strides.len() != shape.len() {
-        return Err(TensorError::StrideCount { strides: strides.len(), dimensions: shape.len() });
-    }
-    if size == 0 {
-        return Ok(Vec::new());
-    }
-    // The lowest and the highest byte that will be read; if both are inside, all are.
-    let (mut lowest, mut highest) = (offset, offset);
-    for (&extent, &stride) in shape.iter().zip(&strides) {
-        let reach = stride
-            .checked_mul(element as i64)
-            .and_then(|s| s.checked_mul(i64::from(extent) - 1))
-            .ok_or_else(out_of_data)?;
-        lowest = lowest.checked_add(reach.min(0)).ok_or_else(out_of_data)?;
-        highest = highest.checked_add(reach.max(0)).ok_or_else(out_of_data)?;
-    }
-    let end = highest.checked_add(element as i64).ok_or_else(out_of_data)?;
-    if lowest < 0 || usize::try_from(end).map_or(true, |end| end > data.len()) {
-        return Err(out_of_data());
-    }
-    let mut compact = Vec::with_capacity(size);
-    let mut index = vec![0_u32; shape.len()];
-    let mut at = offset;
-    loop {
-        let start = usize::try_from(at).map_err(|_| out_of_data())?;
-        compact.extend_from_slice(data.get(start..start + element).ok_or_else(out_of_data)?);
-        // Count up like an odometer, innermost dimension first.
-        let mut rolled_over = true;
-        for ((position, &extent), &stride) in index.iter_mut().zip(shape).zip(&strides).rev() {
-            let step = stride * element as i64;
-            if *position + 1 < extent {
-                *position += 1;
-                at += step;
-                rolled_over = false;
-                break;
-            }
-            at -= step * i64::from(*position);
-            *position = 0;
-        }
-        if rolled_over {
-            return Ok(compact);
-        }
-    }
-}
-
-/// Strides of a compact tensor, in elements.
-fn row_major(shape: &[u32]) -> Vec<i64> {
-    let mut strides = Vec::with_capacity(shape.len());
-    let mut step = 1_i64;
-    for &extent in shape.iter().rev() {
-        strides.push(step);
-        step = step.saturating_mul(i64::from(extent));
-    }
-    strides.reverse();
-    strides
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_element_type_keeps_its_codes_and_its_name() {
-        for dtype in DType::ALL {
-            let (code, bits, lanes) = dtype.to_dlpack();
-            assert_eq!(DType::from_dlpack(code, bits, lanes), Ok(dtype));
-            assert_eq!(DType::from_name(dtype.name()), Ok(dtype));
-            assert_eq!(dtype.bytes() * 8, usize::from(bits));
-        }
-        assert!(DType::from_dlpack(2, 32, 4).unwrap_err().to_string().contains("4 lanes"));
-        assert!(DType::from_dlpack(3, 64, 1).is_err());
-        assert!(DType::from_name("float32").is_err());
-    }
 
     #[test]
     fn sizes_that_disagree_overflow_or_exceed_are_refused() {
@@ -483,34 +311,6 @@ mod tests {
     fn a_scalar_has_one_element_and_a_zero_extent_none() {
         assert!(Tensor::new("t", DType::U16, vec![], vec![1, 2]).is_ok());
         assert!(Tensor::new("t", DType::F64, vec![u32::MAX, 0, u32::MAX], vec![]).is_ok());
-    }
-
-    #[test]
-    fn strides_and_offset_are_honoured() {
-        let data = (0..12).collect::<Vec<u8>>();
-        let view = |shape: &[i64], strides: &[i64], offset| {
-            Tensor::from_strided("t", DType::U8, shape, strides, offset, data.clone()).map(Tensor::into_data)
-        };
-        assert_eq!(view(&[3, 2], &[1, 3], 0).unwrap(), [0, 3, 1, 4, 2, 5], "transposed");
-        assert_eq!(view(&[4], &[-2], 11).unwrap(), [11, 9, 7, 5], "backwards");
-        assert_eq!(view(&[3], &[0], 4).unwrap(), [4, 4, 4], "broadcast");
-        assert_eq!(view(&[2, 2], &[], 8).unwrap(), [8, 9, 10, 11], "compact after an offset");
-        let words = Tensor::from_strided("t", DType::U16, &[2, 2], &[3, 1], 2, data.clone()).unwrap();
-        assert_eq!(words.data(), [2, 3, 4, 5, 8, 9, 10, 11]);
-    }
-
-    #[test]
-    fn strides_that_lead_out_of_the_data_are_refused() {
-        let view = |shape: &[i64], strides: &[i64], offset| {
-            Tensor::from_strided("t", DType::U32, shape, strides, offset, vec![0; 16]).unwrap_err()
-        };
-        assert!(matches!(view(&[4], &[1], 4), TensorError::OutOfData { .. }));
-        assert!(matches!(view(&[2], &[-1], 0), TensorError::OutOfData { .. }));
-        assert!(matches!(view(&[2], &[i64::MIN], 0), TensorError::OutOfData { .. }));
-        assert!(matches!(view(&[2], &[1], u64::MAX), TensorError::OutOfData { .. }));
-        assert!(matches!(view(&[3, 3], &[i64::MAX / 8, i64::MAX / 8], 0), TensorError::OutOfData { .. }));
-        assert!(matches!(view(&[2, 2], &[1], 0), TensorError::StrideCount { .. }));
-        assert!(matches!(view(&[1 << 30], &[0], 0), TensorError::TooLarge { .. }));
     }
 
     #[test]

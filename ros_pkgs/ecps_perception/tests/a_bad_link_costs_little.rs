@@ -91,6 +91,8 @@ fn a_reliable_stream_arrives_complete_and_in_order_whatever_happens_on_the_way()
         assert!(simulation.delivered.iter().zip(&tensors).all(|((_, found, _), sent)| found == sent), "seed {seed}");
         let counters = simulation.inbox.counters();
         assert_eq!((counters.tensors, counters.lost, counters.refused), (60, 0, 0));
+        // The sender knows, too, though acknowledgements are lost like all else.
+        assert_eq!((sent.acknowledged, sent.given_up), (60, 0), "seed {seed}");
         assert!(counters.duplicates + counters.late > 0);
     }
 }
@@ -204,6 +206,58 @@ fn no_more_is_under_way_than_the_window_allows() {
 }
 
 #[test]
+fn a_best_effort_sender_on_a_slow_link_keeps_what_is_under_way_and_the_newest() {
+    let mode = Mode::BestEffort { retries: 1 };
+    let mut outbox = Outbox::new(Settings { mode, bytes_per_second: Some(1e6), ..reliable() });
+    let clock = ecps_core::clock::ManualClock::default();
+    clock.advance(Duration::from_secs(1));
+    for number in 1..=50 {
+        outbox.push(noise(number, 300_000), &clock).unwrap(); // 0.3 s of the link, every 0.1 s
+        assert!(outbox.waiting() <= 2, "{} wait", outbox.waiting());
+        for _ in 0..100 {
+            while let Next::Send(_) = outbox.poll(clock.now()) {}
+            clock.advance(Duration::from_millis(1));
+        }
+    }
+    let counters = outbox.counters();
+    assert!((25..40).contains(&counters.given_up), "{counters:?}");
+}
+
+/// It names the first 1024 alone: of those after them nothing is known, and they stay under way.
+#[test]
+fn a_full_list_of_missing_chunks_says_nothing_of_what_comes_after_it() {
+    let max = MaxFrame::new(2048).unwrap();
+    let mut outbox = Outbox::new(Settings { max, peer: String::new(), bytes_per_second: None, ..reliable() });
+    let clock = ecps_core::clock::ManualClock::default();
+    outbox.push(noise(1, 5_000_000), &clock).unwrap();
+    while let Next::Send(_) = outbox.poll(clock.now()) {}
+    let sent = outbox.counters().packets;
+    assert!(sent > 3 * MISSING_LISTED as u64, "{sent} packets fill the window");
+    clock.advance(Duration::from_millis(1)); // too soon for any to be lost
+    let missing_chunks = (0..MISSING_LISTED as u32).collect();
+    let ack = LtpAck { success: false, missing_chunks, ..complete_ack(1, 0) };
+    outbox.acknowledge(&ack, clock.now()).unwrap();
+    assert!(!matches!(outbox.poll(clock.now()), Next::Send(_)), "the window is still full");
+}
+
+#[test]
+fn packets_are_spread_over_time_at_the_rate_of_the_link() {
+    let mut outbox = Outbox::new(Settings { bytes_per_second: Some(1e6), ..reliable() });
+    let clock = ecps_core::clock::ManualClock::default();
+    clock.advance(Duration::from_secs(1));
+    outbox.push(noise(1, 3_000_000), &clock).unwrap();
+    for millisecond in 0..1000 {
+        while let Next::Send(_) = outbox.poll(clock.now()) {}
+        // What is due by now, what may go ahead of it, and the packet that crosses the line.
+        let limit = 1000 * (millisecond + 5) + 70_000;
+        let sent = outbox.counters().bytes_wire;
+        assert!(sent <= limit, "{sent} bytes after {millisecond} ms");
+        clock.advance(Duration::from_millis(1));
+    }
+    assert!(outbox.counters().bytes_wire > 900_000, "{:?}", outbox.counters());
+}
+
+#[test]
 fn hostile_acknowledgements_are_refused_or_change_nothing() {
     let mut outbox = Outbox::new(Settings { peer: String::new(), bytes_per_second: None, ..reliable() });
     let clock = ecps_core::clock::ManualClock::default();
@@ -232,6 +286,21 @@ fn hostile_acknowledgements_are_refused_or_change_nothing() {
     assert!((1..=33 * 66_000).contains(&again), "{again} bytes sent again");
     assert_eq!(outbox.acknowledge(&complete_ack(1, 8), clock.now()), Ok(()));
     assert_eq!(outbox.waiting(), 0);
+}
+
+#[test]
+fn a_packet_is_sent_again_eight_times_and_no_more() {
+    let mut outbox = Outbox::new(Settings { peer: String::new(), bytes_per_second: None, ..reliable() });
+    let clock = ecps_core::clock::ManualClock::default();
+    outbox.push(noise(1, 100_000), &clock).unwrap();
+    let missing = LtpAck { success: false, missing_chunks: vec![0, 1], ..complete_ack(1, 2) };
+    for _ in 0..4000 {
+        while let Next::Send(_) = outbox.poll(clock.now()) {}
+        clock.advance(Duration::from_millis(1));
+        outbox.acknowledge(&missing, clock.now()).unwrap();
+    }
+    let counters = outbox.counters();
+    assert_eq!((counters.packets, counters.resent), (18, 16));
 }
 
 #[test]

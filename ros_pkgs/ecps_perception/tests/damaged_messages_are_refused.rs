@@ -147,6 +147,20 @@ fn a_bomb_is_refused_at_the_size_it_announced() {
 }
 
 #[test]
+fn what_comes_after_the_last_plane_of_a_shuffle_is_refused() {
+    let tensor = Tensor::new("t", DType::U16, vec![50], vec![7; 100]).unwrap();
+    for compression in ["zstd+shuffle", "lz4+shuffle"] {
+        let mut frame = encode(&tensor, compression.parse().unwrap(), 1).unwrap();
+        frame.tensor_zstd.extend([1, 2, 3]);
+        let header = frame.header.as_mut().unwrap();
+        header.payload_length += 3;
+        header.checksum = crc32fast::hash(&frame.tensor_zstd).to_be_bytes().to_vec();
+        let error = decode(frame).unwrap_err().to_string();
+        assert!(error.contains("3 bytes come after its last plane"), "{compression}: {error}");
+    }
+}
+
+#[test]
 fn each_lie_has_its_own_refusal() {
     let header = |change: fn(&mut LtpFrameHeader)| {
         let mut frame = frame();

@@ -98,8 +98,19 @@ fn mutated_messages_of_each_kind_cause_no_panic_and_no_allocation_above_the_cap(
         check(inbox.frame("link", frame, now).events, &tensor)
     });
     let parcel = Parcel::new(frames[1].clone(), MaxFrame::new(2048).unwrap()).unwrap();
-    let chunk = cdr::packet(&parcel.packet(0).unwrap(), Vec::new());
-    campaign("LtpChunk in DDS", count, &[chunk], |bytes| cdr::read_chunk(bytes.to_vec()).ok().map(drop));
+    let chunks: Vec<_> =
+        (0..parcel.chunks()).map(|index| cdr::packet(&parcel.packet(index).unwrap(), Vec::new())).collect();
+    let mut inbox = Inbox::new("s", "r", bounds, Pool::new(bounds.total_bytes));
+    for chunk in &chunks {
+        let taken = inbox.chunk("link", cdr::read_chunk(chunk.clone()).unwrap(), now);
+        check(taken.events, &tensor).expect("sound chunks are taken in");
+    }
+    assert_eq!(inbox.counters().tensors, 1);
+    campaign("LtpChunk in DDS", count, &chunks, |bytes| {
+        now.0 += Duration::from_millis(1);
+        inbox.poll(now);
+        check(inbox.chunk("link", cdr::read_chunk(bytes.to_vec()).ok()?, now).events, &tensor)
+    });
     campaign("LtpAck in DDS", count, &[cdr::ack(&ack)], |bytes| cdr::read_ack(bytes).ok().map(drop));
     let message = cdr::tensor(&tensor, Vec::new());
     campaign("Tensor in DDS", count, &[message], |bytes| cdr::read_tensor(bytes.to_vec()).ok().map(drop));

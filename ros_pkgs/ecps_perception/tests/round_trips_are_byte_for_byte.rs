@@ -300,6 +300,19 @@ fn messages_of_every_type_come_back_as_they_lay_in_dds() {
     assert!(big_endian.to_string().contains("little-endian"), "{big_endian}");
 }
 
+/// Found by fuzzing: a frame of "a", a zero byte and "b" came back as "a".
+#[test]
+fn text_with_a_zero_byte_inside_is_refused() {
+    let mut message = vec![0, 1, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0];
+    message.extend(*b"a\0b\0");
+    message.extend([0; 36]);
+    let scan = Conversion::of(LaserScan::TYPE);
+    let refused = scan.to_tensor(&message, "s", Stamp(0)).unwrap_err();
+    assert_eq!(refused.to_string(), "header.frame_id is not UTF-8 whose first zero byte is its last");
+    message[17] = b' ';
+    assert_eq!(scan.to_tensor(&message, "s", Stamp(0)).unwrap().frame_id(), "a b");
+}
+
 #[test]
 fn every_compression_gives_back_every_byte() {
     let floats = (0..30_000_u32).flat_map(|i| (f64::from(i) * 0.01).sin().to_le_bytes()).collect();

@@ -7,9 +7,11 @@ use std::time::Duration;
 use ecps_core::clock::{ManualClock, Stamp, Steady, SteadyClock};
 use ecps_core::wire::proto::LtpChunk;
 use ecps_perception::chunks::{MaxFrame, Outgoing, split};
-use ecps_perception::codec::encode;
+use ecps_perception::codec::{DecodeError, encode};
 use ecps_perception::compression::Compression;
-use ecps_perception::reassembly::{Bounds, Event, Expiry, Reassembler, Refusal, Source, complete_ack};
+use ecps_perception::reassembly::{
+    Bounds, Event, Expiry, OLDEST_KEY, Pool, Reassembler, Refusal, Source, complete_ack,
+};
 use ecps_perception::tensor::{DType, Tensor};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -199,6 +201,63 @@ fn whole_frames_and_chunks_share_a_stream_in_order() {
     assert!(matches!(only(reassembler.frame(&source("a"), small(7, 7), at(0.2))), Event::Complete { .. }));
 }
 
+/// Each piece is what its sender sent, and together they are not what it announced.
+#[test]
+fn chunks_that_make_another_whole_than_announced_are_refused() {
+    let mut chunks = chunks_of(&tensor(1, 9000), 1);
+    for chunk in &mut chunks {
+        chunk.header.as_mut().unwrap().metadata.insert("payload_crc32".into(), "01234567".into());
+    }
+    let mut reassembler = Reassembler::new(Bounds::default());
+    let events = chunks.into_iter().map(|chunk| only(reassembler.chunk(&source("a"), chunk, at(0.0)))).last();
+    let Some(Event::Refused(Refusal::Frame(DecodeError::Checksum { announced, .. }))) = events else {
+        panic!("{events:?}")
+    };
+    assert_eq!((announced, reassembler.held_bytes()), (0x0123_4567, 0));
+}
+
+/// Without a mark of its start, only its numbers tell.
+#[test]
+fn a_reliable_sender_that_counts_anew_is_heard_again_and_a_late_one_is_not() {
+    let mut reassembler = Reassembler::new(Bounds::default());
+    let mut take = |sequence: u32| {
+        let mut frame = encode(&tensor(u64::from(sequence), 10), Compression::default(), sequence).unwrap();
+        frame.header.as_mut().unwrap().metadata.insert(OLDEST_KEY.into(), sequence.to_string());
+        reassembler.frame(&source("a"), frame, at(0.0))
+    };
+    assert!(matches!(take(10_000).last(), Some(Event::Complete { sequence: 10_000, .. })));
+    assert_eq!(only(take(9_000)), Event::Late { sequence: 9_000, chunks: 0 });
+    for sequence in [1, 2] {
+        let events = take(sequence);
+        assert!(matches!(events.last(), Some(Event::Complete { lost: 0, .. })), "{sequence}: {events:?}");
+    }
+}
+
+/// Its sender is gone before it could say that it gave up the one between.
+#[test]
+fn a_reliable_stream_goes_on_after_a_gap_that_nobody_fills() {
+    let mut reassembler = Reassembler::new(Bounds::default());
+    let mut take = |sequence: u32, now: f64| {
+        let mut frame = encode(&tensor(u64::from(sequence), 10), Compression::default(), sequence).unwrap();
+        frame.header.as_mut().unwrap().metadata.insert(OLDEST_KEY.into(), "1".into());
+        reassembler.frame(&source("a"), frame, at(now))
+    };
+    let first = take(1, 0.0);
+    assert!(matches!(first[..], [Event::Settled { .. }, Event::Complete { sequence: 1, .. }]), "{first:?}");
+    for sequence in [3, 4] {
+        let waits = take(sequence, 1.0);
+        assert!(matches!(waits[..], [Event::Settled { .. }]), "{waits:?}");
+    }
+    assert_eq!(reassembler.expire(at(6.0)), []);
+    let late = reassembler.expire(at(6.001));
+    let numbers = late.iter().map(|(_, event)| match event {
+        Event::Complete { sequence, lost, .. } => (*sequence, *lost),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(numbers.collect::<Vec<_>>(), [(3, 1), (4, 0)]);
+    assert_eq!(reassembler.held_bytes(), 0);
+}
+
 #[test]
 fn two_senders_under_one_name_do_not_mix() {
     let mut reassembler = Reassembler::new(Bounds::default());
@@ -267,6 +326,25 @@ fn a_flood_stays_within_each_bound_and_leaves_other_senders_their_share() {
     reassembler.expire(at(6.0));
     let fifth = only(reassembler.chunk(&source("e"), chunks_of(&tensor(3, 5000), 2)[0].clone(), at(6.0)));
     assert!(matches!(fifth, Event::Progress { .. }), "streams without life are forgotten");
+}
+
+#[test]
+fn reassemblers_with_one_pool_share_its_bound_and_give_back_what_they_held() {
+    let pool = Pool::new(40_000);
+    let sharing = || Reassembler::sharing(Bounds::default(), pool.clone());
+    let fill = |reassembler: &mut Reassembler, seed| {
+        let mut chunks = chunks_of(&tensor(seed, 50_000), 1);
+        chunks.pop();
+        let events = chunks.into_iter().map(|chunk| only(reassembler.chunk(&source("a"), chunk, at(0.0))));
+        events.filter(|event| matches!(event, Event::Refused(Refusal::TotalMemory { .. }))).count()
+    };
+    let (mut first, mut second) = (sharing(), sharing());
+    assert!(fill(&mut first, 1) > 5);
+    assert!(fill(&mut second, 2) > 40, "the first has left {} bytes", 40_000 - pool.used());
+    drop(first);
+    assert_eq!(pool.used(), second.held_bytes());
+    let refused = fill(&mut second, 2);
+    assert!((1..40).contains(&refused), "{refused} refused with all the room");
 }
 
 #[test]

@@ -59,6 +59,7 @@ pub mod qos;
 pub mod realtime;
 mod rosout;
 mod service;
+pub mod shared_memory;
 mod start_error;
 mod stream;
 mod subscription;

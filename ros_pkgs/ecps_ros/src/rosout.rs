@@ -95,7 +95,10 @@ fn ros_level(level: Level) -> (u8, u8) {
 pub(crate) fn init() {
     let filter = dynamic_filter_fn(|metadata, _| {
         let (index, _) = ros_level(*metadata.level());
-        *metadata.level() != Level::TRACE && index >= THRESHOLD.load(Ordering::Relaxed)
+        let threshold = THRESHOLD.load(Ordering::Relaxed);
+        // openraft tells of every message that did not arrive. What matters of it the nodes tell themselves.
+        let is_chatter = threshold > 0 && metadata.target().starts_with("openraft");
+        *metadata.level() != Level::TRACE && index >= threshold && !is_chatter
     });
     let _ = tracing_subscriber::registry().with(RosLayer::default().with_filter(filter)).try_init();
 }

@@ -2,8 +2,20 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`agents`] | who is there: messages judged, silence suspected, old epochs refused |
+//! | [`tasks`] | what there is to do: the replicated queue, and a robot's part of it |
+//! | [`allocation`] | who should do what: strategies, the optimum, auctions without a leader |
 //! | [`assignment`] | who gets what at the least cost |
 //! | [`motion`] | formations, behaviours and collision avoidance |
+//! | [`dispatch`] | what the leader does about it: awards, takes back, rebalances |
 
+pub mod agents;
+pub mod allocation;
 pub mod assignment;
+pub mod dispatch;
 pub mod motion;
+#[cfg(feature = "node")]
+pub mod node;
+#[cfg(test)]
+mod simulation;
+pub mod tasks;

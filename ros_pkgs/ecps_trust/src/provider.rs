@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ecps_identity::key::PublicKey;
 use thiserror::Error;
 
+use crate::pkcs11::{Pkcs11Error, Pkcs11Key};
 use crate::secret_file::SecretFileError;
 use crate::software::SoftwareKey;
 use crate::tpm::{Tpm, TpmError};
@@ -23,6 +24,15 @@ pub enum Provider {
     Tpm {
         /// How to reach it: `device:/dev/tpmrm0`, `swtpm:host=127.0.0.1,port=2321`.
         tcti: String,
+    },
+    /// In a hardware security module.
+    Pkcs11 {
+        /// The library of its maker: `/usr/lib/softhsm/libsofthsm2.so`.
+        module: PathBuf,
+        /// The label of the token.
+        token: String,
+        /// The file with its PIN.
+        pin: PathBuf,
     },
 }
 
@@ -57,6 +67,9 @@ pub enum ProviderError {
     /// The TPM.
     #[error(transparent)]
     Tpm(#[from] TpmError),
+    /// The security module.
+    #[error(transparent)]
+    Pkcs11(#[from] Pkcs11Error),
     /// The system has no randomness, or the key's material is no key.
     #[error("the key could not be {0}")]
     Crypto(&'static str),
@@ -80,6 +93,7 @@ impl Provider {
         Ok(match self {
             Provider::Software { key, passphrase } => Box::new(SoftwareKey::open(key, passphrase, missing)?),
             Provider::Tpm { tcti } => Box::new(Tpm::open(tcti, missing)?),
+            Provider::Pkcs11 { module, token, pin } => Box::new(Pkcs11Key::open(module, token, pin, missing)?),
         })
     }
 }

@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tss_esapi::Context;
 use tss_esapi::attributes::ObjectAttributesBuilder;
-use tss_esapi::constants::CapabilityType;
 use tss_esapi::constants::tss::{TPM2_RH_NULL, TPM2_ST_HASHCHECK};
+use tss_esapi::constants::{CapabilityType, Tss2ResponseCodeKind};
 use tss_esapi::handles::{KeyHandle, PcrHandle, PersistentTpmHandle, TpmHandle};
 use tss_esapi::interface_types::algorithm::{HashingAlgorithm, PublicAlgorithm};
 use tss_esapi::interface_types::dynamic_handles::Persistent;
@@ -54,6 +54,11 @@ pub enum TpmError {
         /// Its answer.
         source: tss_esapi::Error,
     },
+    /// Other programs' objects fill it.
+    #[error(
+        "the TPM did not {0}: all its slots for objects are taken; a resource manager (tpm2-abrmd, /dev/tpmrm0) shares them"
+    )]
+    NoSlot(&'static str),
     /// There is no key.
     #[error("the TPM has no key at handle 0x{0:08x}: provision the device")]
     NoKey(u32),
@@ -71,7 +76,12 @@ pub enum TpmError {
 }
 
 fn refused(doing: &'static str) -> impl Fn(tss_esapi::Error) -> TpmError {
-    move |source| TpmError::Refused { doing, source }
+    move |source| match source {
+        tss_esapi::Error::Tss2Error(code) if code.kind() == Some(Tss2ResponseCodeKind::ObjectMemory) => {
+            TpmError::NoSlot(doing)
+        }
+        source => TpmError::Refused { doing, source },
+    }
 }
 
 /// Which of the two keys.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use ecps_trust::provider::{DeviceKey as _, Missing, Provider, ProviderError};
 use ecps_trust::secret_file::SecretFileError;
 use ecps_trust::tpm::{Tpm, TpmError};
-use support::Swtpm;
+use support::{SoftHsm, Swtpm};
 use tempfile::TempDir;
 
 fn mode(path: &Path, mode: u32) {
@@ -62,6 +62,12 @@ fn in_a_file() {
 fn in_a_tpm() {
     let Some(swtpm) = Swtpm::start("a_device_keeps_its_key in_a_tpm") else { return };
     keeps_its_key(&Provider::Tpm { tcti: swtpm.tcti() });
+}
+
+#[test]
+fn in_a_security_module() {
+    let Some(hsm) = SoftHsm::start("in_a_security_module") else { return };
+    keeps_its_key(&hsm.provider());
 }
 
 #[test]
@@ -174,6 +180,25 @@ fn another_tpm_at_the_same_place_is_noticed() {
         assert!(matches!(tpm.sign(b"x"), Err(ProviderError::Tpm(TpmError::AnotherTpm))));
         assert!(matches!(tpm.quote(&[1; 32]), Err(TpmError::AnotherTpm)));
     }
+}
+
+#[test]
+fn a_tpm_without_a_free_slot_says_so_and_signs_once_there_is_one() {
+    let Some(swtpm) = Swtpm::start("a_tpm_without_a_free_slot_says_so_and_signs_once_there_is_one") else { return };
+    let slots = swtpm.fill_slots();
+    assert!(matches!(Tpm::open(&swtpm.tcti(), Missing::Create), Err(TpmError::NoSlot("make a key"))));
+    swtpm.free_slots(&slots);
+    let mut tpm = swtpm.open(Missing::Create);
+    let public = tpm.public_key().clone();
+    drop(tpm);
+    let slots = swtpm.fill_slots();
+    // A persistent key takes a slot while it is used.
+    let found = Tpm::open(&swtpm.tcti(), Missing::Refuse).and_then(|mut tpm| tpm.quote(&[1; 32]).map(drop));
+    assert!(matches!(found, Err(TpmError::NoSlot(_))), "{found:?}");
+    swtpm.free_slots(&slots);
+    tpm = swtpm.open(Missing::Refuse);
+    assert_eq!(tpm.public_key(), &public);
+    assert!(public.verifies(b"x", &tpm.sign(b"x").unwrap()));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use ecps_core::check::CheckError;
 use thiserror::Error;
 
 use crate::arming::StaysStopped;
+use crate::joint::JointPolicyError;
 use crate::motion::Limits;
 use crate::reason::Reason;
 
@@ -93,6 +94,9 @@ pub enum PolicyError {
     /// Out of range, beyond the parameters, or no caller.
     #[error(transparent)]
     Invalid(#[from] CheckError),
+    /// The same, of joints.
+    #[error(transparent)]
+    Joints(#[from] JointPolicyError),
     /// The change could not be recorded.
     #[error("they stay as they are, since the change could not be recorded: {0}")]
     Journal(String),
@@ -124,7 +128,7 @@ impl PolicyError {
     /// Number in `ecps_msgs/SetLimits` and `ecps_msgs/SetZones`.
     pub fn code(&self) -> u8 {
         match self {
-            PolicyError::Invalid(_) => 1,
+            PolicyError::Invalid(_) | PolicyError::Joints(_) => 1,
             PolicyError::Journal(_) => 3,
         }
     }

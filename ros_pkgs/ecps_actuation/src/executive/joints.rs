@@ -9,8 +9,8 @@ use super::records::{WATCH_SOURCE, moment};
 use crate::action::{ErrorCode, Kind, Rejection};
 use crate::gate::ACTION_SOURCE;
 use crate::goal::Work;
-use crate::joint::gate::{JOINTS_KEPT, NUMBERS, POINTS};
 use crate::joint::limbs::{AttachError, Limbs};
+use crate::joint::shape::{JOINTS_KEPT, NUMBERS, POINTS};
 use crate::joint::{
     GripConfig, GripStep, JointCommand, JointConfig, JointGate, JointStateError, JointStates, JointVerdict, Reach,
     Trajectory,
@@ -197,18 +197,23 @@ impl<R: Record, A: Actuator> Executive<R, A> {
     /// Brings to rest what moves and is not seen any more.
     pub(super) fn watch_joints(&mut self, now: Now) {
         while let Some((group, reason)) = self.joints.gate().and_then(|gate| gate.watch(now.steady)) {
-            self.rest_group(group, now);
-            self.ledger.count(reason);
-            let payload = JointMotion {
-                source: WATCH_SOURCE.into(),
-                group: self.group_name(group),
-                verdict: record::Verdict::Halted.into(),
-                reason: reason.name().into(),
-                ..JointMotion::default()
-            };
-            // A failure has tripped the stop, which is all there is to do.
-            let _ = self.note(moment(now, Direction::Outbound, [0; 16]), &payload, now);
+            self.halt_group(group, reason, now);
         }
+    }
+
+    /// Brings a group to rest, and records that.
+    pub(super) fn halt_group(&mut self, group: usize, reason: Reason, now: Now) {
+        self.rest_group(group, now);
+        self.ledger.count(reason);
+        let payload = JointMotion {
+            source: WATCH_SOURCE.into(),
+            group: self.group_name(group),
+            verdict: record::Verdict::Halted.into(),
+            reason: reason.name().into(),
+            ..JointMotion::default()
+        };
+        // A failure has tripped the stop, which is all there is to do.
+        let _ = self.note(moment(now, Direction::Outbound, [0; 16]), &payload, now);
     }
 
     /// Refuses a grip that the fingers cannot make.
@@ -244,7 +249,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         };
         let group = fingers.group;
         let begins = !grip.has_begun();
-        match grip.step(&readings, now.steady) {
+        match grip.step(limits, &readings, now.steady) {
             GripStep::Going { left: still } => {
                 *left = still;
                 if begins {

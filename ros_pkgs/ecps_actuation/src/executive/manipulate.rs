@@ -32,7 +32,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
             return Err(Rejection::new(ErrorCode::Unsupported, text));
         }
         let positions = positions(&readings);
-        for (what, pose) in [("target", task.target), ("begin of the straight line to it", task.before())] {
+        for (what, pose) in task.places() {
             if reach.chain.solve(&pose, &positions).is_none() {
                 let at = pose.translation;
                 let text = format!("the {what} ({:.3}, {:.3}, {:.3}) is out of the arm's reach", at.x, at.y, at.z);
@@ -101,7 +101,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         match &mut manipulation.under_way {
             Some(UnderWay::Fingers(grip)) => {
                 let begins = !grip.has_begun();
-                match grip.step(&hand, now.steady) {
+                match grip.step(finger_limits, &hand, now.steady) {
                     GripStep::Going { left: still } => {
                         *left = still;
                         return Ok(begins.then(|| Next::Send(grip.way(finger_limits, &hand))));

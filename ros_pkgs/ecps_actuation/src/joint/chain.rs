@@ -87,6 +87,11 @@ impl Chain {
         Ok(Chain { segments: known, joints: joints.to_vec(), base: base.into() })
     }
 
+    /// Takes the joints' limits as they are now, in the same order.
+    pub(crate) fn limit(&mut self, joints: &[JointLimits]) {
+        self.joints = joints.to_vec();
+    }
+
     /// The link that poses are in.
     pub fn base(&self) -> &str {
         &self.base

@@ -12,26 +12,16 @@ use std::time::Duration;
 
 use ecps_core::clock::{Stamp, Steady};
 
-use super::config::{GROUP_JOINTS, JointConfig, JointConfigError, JointGroup, JointSource};
+use super::config::{JointConfig, JointConfigError, JointGroup, JointSource};
 use super::limits::JointLimits;
 use super::measured::{JointReading, JointStateError, JointStates, Measured};
 use super::pace::{Stretch, stretches, worst};
-use super::trajectory::{Knot, Trajectory, seconds};
+use super::shape::{LONGEST, check_shape};
+use super::trajectory::{Knot, Trajectory};
 use crate::arming::{Arming, ArmingState};
 use crate::motion::Now;
 use crate::reason::{Reason, Refusal};
-use crate::ticket::SafeState;
 
-/// Most points of a trajectory.
-pub const POINTS: usize = 4096;
-/// Most numbers in a trajectory: raw and applied together fit a record of the journal.
-pub const NUMBERS: usize = 16_384;
-/// Most names that the record of a refused trajectory keeps.
-pub(crate) const JOINTS_KEPT: usize = 64;
-/// Longest trajectory.
-pub const LONGEST: Duration = Duration::from_secs(600);
-/// Least time in which a joint is held or brought to rest.
-const HOLD: Duration = Duration::from_millis(100);
 /// Rounding of planners that is no violation, rad or m, and the share of it.
 pub(crate) const ROUNDING: f64 = 1e-6;
 /// How often a way is slowed down before it is refused: the first stretch begins at a speed that is given.
@@ -71,12 +61,12 @@ pub enum JointVerdict {
 
 /// What a group was last given.
 #[derive(Debug, Clone)]
-struct Run {
-    trajectory: Trajectory,
-    from: Vec<Knot>,
-    started: Steady,
+pub(super) struct Run {
+    pub(super) trajectory: Trajectory,
+    pub(super) from: Vec<Knot>,
+    pub(super) started: Steady,
     ends: Steady,
-    source: String,
+    pub(super) source: String,
     priority: u8,
 }
 
@@ -84,6 +74,8 @@ struct Run {
 #[derive(Debug, Clone)]
 pub struct JointGate {
     config: JointConfig,
+    /// The limits at the start, within which they may change.
+    given: Vec<JointLimits>,
     measured: Measured,
     runs: Vec<Option<Run>>,
 }
@@ -92,8 +84,27 @@ impl JointGate {
     /// A gate before joints of which nothing is measured yet.
     pub fn new(config: JointConfig) -> Result<JointGate, JointConfigError> {
         config.check()?;
-        let joints = config.groups.iter().flat_map(|group| group.joints.iter().map(|joint| joint.name.as_str()));
-        Ok(JointGate { measured: Measured::of(joints), runs: vec![None; config.groups.len()], config })
+        let given: Vec<JointLimits> = config.groups.iter().flat_map(|group| group.joints.iter().cloned()).collect();
+        let measured = Measured::of(given.iter().map(|joint| joint.name.as_str()));
+        Ok(JointGate { given, measured, runs: vec![None; config.groups.len()], config })
+    }
+
+    pub(super) fn config(&self) -> &JointConfig {
+        &self.config
+    }
+
+    pub(super) fn given(&self) -> impl Iterator<Item = &JointLimits> {
+        self.given.iter()
+    }
+
+    /// Takes parameters of [`JointGate::changed`].
+    pub(crate) fn set_config(&mut self, config: JointConfig) {
+        self.config = config;
+    }
+
+    /// The joints with the limits that hold now.
+    pub fn limits(&self) -> impl Iterator<Item = &JointLimits> {
+        self.config.groups.iter().flat_map(|group| &group.joints)
     }
 
     /// The groups.
@@ -157,12 +168,17 @@ impl JointGate {
         self.config.sources.iter().find(|known| known.name == source).map(|source| source.priority)
     }
 
-    fn running(&self, group: usize, now: Steady) -> Option<&Run> {
-        self.runs.get(group)?.as_ref().filter(|run| now < run.ends)
+    /// What a group was last given, unless it was brought to rest since.
+    pub(super) fn run(&self, group: usize) -> Option<&Run> {
+        self.runs.get(group)?.as_ref()
+    }
+
+    pub(super) fn running(&self, group: usize, now: Steady) -> Option<&Run> {
+        self.run(group).filter(|run| now < run.ends)
     }
 
     /// The group that a trajectory moves, and its limits in the trajectory's order.
-    fn group_of<'a>(&'a self, trajectory: &Trajectory) -> Result<(usize, Vec<&'a JointLimits>), Refusal> {
+    pub(super) fn group_of<'a>(&'a self, trajectory: &Trajectory) -> Result<(usize, Vec<&'a JointLimits>), Refusal> {
         let named = |name: &String| {
             let place = |(index, group): (usize, &'a JointGroup)| {
                 group.joints.iter().find(|joint| joint.name == *name).map(|joint| (index, joint))
@@ -210,7 +226,7 @@ impl JointGate {
     }
 
     /// The rules on positions, efforts, velocities and accelerations: none where all hold as it came.
-    fn limit(
+    pub(super) fn limit(
         &self,
         trajectory: &Trajectory,
         limits: &[&JointLimits],
@@ -321,89 +337,8 @@ impl JointGate {
         };
         (0..self.runs.len()).find(blind).map(|group| (group, Reason::JointStateStale))
     }
-
-    /// The way of a group into its safe state; none where nobody knows where its joints are and nothing moves them.
-    ///
-    /// ros2_control's joint trajectory controller refuses an empty trajectory, so that holding is a way of one point. A
-    /// joint that moves is held where braking ends, since a controller would otherwise turn it back.
-    pub fn rest(&self, group: usize, now: Steady) -> Option<Trajectory> {
-        let joints = self.config.groups.get(group)?;
-        let mut positions = Vec::with_capacity(joints.joints.len());
-        let mut longest = HOLD.as_secs_f64();
-        for (index, joint) in joints.joints.iter().enumerate() {
-            let known = self.reading(&joint.name, now).map(|reading| (reading.position, reading.velocity));
-            let (position, velocity) = known.or_else(|| Some((self.estimate(group, &joint.name, now)?, 0.0)))?;
-            let (target, time) = match (joints.safe, joints.open.get(index)) {
-                (SafeState::Open, Some(open)) => (*open, 1.5 * (open - position).abs() / joint.velocity),
-                _ => {
-                    let brake = joint.braking();
-                    let ahead = position + velocity * velocity.abs() / (2.0 * brake);
-                    // Where it is, it may stay; only braking does not lead out of the limits.
-                    let target = ahead.clamp(joint.lower.min(position), joint.upper.max(position));
-                    (target, velocity.abs() / brake)
-                }
-            };
-            positions.push(target);
-            longest = longest.max(time);
-        }
-        let names = joints.joints.iter().map(|joint| joint.name.clone()).collect();
-        Some(Trajectory::to_rest(names, positions, (longest * 1e9).ceil() as i64))
-    }
-
-    /// Where a joint should be that is not measured any more.
-    fn estimate(&self, group: usize, joint: &str, now: Steady) -> Option<f64> {
-        let run = self.runs.get(group)?.as_ref()?;
-        let index = run.trajectory.joints.iter().position(|name| name == joint)?;
-        run.trajectory.sample(index, *run.from.get(index)?, nanos(now.since(run.started)))
-    }
 }
 
-fn nanos(duration: Duration) -> i64 {
+pub(super) fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
-}
-
-/// The rules on sizes, numbers and times.
-fn check_shape(trajectory: &Trajectory) -> Result<(), Refusal> {
-    let malformed = |what: String| Err(Refusal::JointMalformed { what });
-    let (joints, points) = (trajectory.joints.len(), trajectory.points.len());
-    if joints > GROUP_JOINTS {
-        return malformed(format!("it names {joints} joints, and may name {GROUP_JOINTS}"));
-    }
-    if points == 0 || points > POINTS {
-        return malformed(format!("it has {points} points, and must have 1 to {POINTS}"));
-    }
-    let numbers = trajectory.numbers();
-    if numbers > NUMBERS {
-        return malformed(format!("it has {numbers} numbers, and may have {NUMBERS}"));
-    }
-    let mut before = None;
-    for (nth, point) in trajectory.points.iter().enumerate() {
-        for (list, values, needed) in [
-            ("positions", &point.positions, true),
-            ("velocities", &point.velocities, false),
-            ("accelerations", &point.accelerations, false),
-            ("effort", &point.effort, false),
-        ] {
-            if values.len() != joints && (needed || !values.is_empty()) {
-                let found = values.len();
-                return malformed(format!("point {nth} has {found} {list} for {joints} joints"));
-            }
-            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-                return Err(Refusal::JointNotFinite { point: nth, list, value: *value });
-            }
-        }
-        if point.time_ns < 0 || before.is_some_and(|before| point.time_ns <= before) {
-            let seconds = seconds(point.time_ns);
-            return malformed(format!("time_from_start of point {nth} is {seconds} s, which does not rise from 0"));
-        }
-        if point.time_ns > nanos(LONGEST) {
-            let seconds = seconds(point.time_ns);
-            return malformed(format!("point {nth} comes after {seconds} s, and {LONGEST:?} are the most"));
-        }
-        before = Some(point.time_ns);
-    }
-    match trajectory.points.last().and_then(|last| last.velocities.iter().find(|velocity| velocity.abs() > ROUNDING)) {
-        Some(velocity) => malformed(format!("it ends while moving, at {velocity} per second")),
-        None => Ok(()),
-    }
 }

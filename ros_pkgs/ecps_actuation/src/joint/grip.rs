@@ -7,7 +7,7 @@ use ecps_core::clock::Steady;
 
 use super::limits::JointLimits;
 use super::measured::JointReading;
-use super::trajectory::Trajectory;
+use super::trajectory::{Trajectory, TrajectoryPoint};
 
 /// Share of the way between closed and open that counts as arrived.
 const ARRIVED: f64 = 0.02;
@@ -124,21 +124,37 @@ impl Grip {
         self.moved.is_some()
     }
 
-    /// The way there, as fast as the joints allow.
+    /// The way there, as fast as the joints allow. Fingers that move brake first: a curve that turns them back in one would
+    /// swing beyond where they are, and that may be their limit.
     pub fn way(&self, joints: &[JointLimits], from: &[JointReading]) -> Trajectory {
+        let moving = joints.iter().zip(from).map(|(joint, reading)| reading.velocity.abs() / joint.braking());
+        let braked = moving.fold(0.0, f64::max);
+        let mut at_rest = Vec::with_capacity(from.len());
         let mut longest: f64 = 0.05;
         for ((joint, target), reading) in joints.iter().zip(&self.target).zip(from) {
+            let rest = (reading.position + reading.velocity * braked / 2.0)
+                .clamp(joint.lower.min(reading.position), joint.upper.max(reading.position));
             // A cubic from rest to rest peaks at 1.5 of its mean speed, and at 6 d / t².
-            let way = (target - reading.position).abs();
+            let way = (target - rest).abs();
             longest = longest.max(1.5 * way / (SHARE * joint.velocity));
             longest = longest.max((6.0 * way / (SHARE * joint.acceleration)).sqrt());
+            at_rest.push(rest);
         }
+        let nanos = |seconds: f64| (seconds * 1e9).ceil() as i64;
         let names = joints.iter().map(|joint| joint.name.clone()).collect();
-        Trajectory::to_rest(names, self.target.clone(), (longest * 1e9) as i64)
+        let mut way = Trajectory::to_rest(names, self.target.clone(), nanos(braked + longest));
+        if braked > 0.0 {
+            let velocities = vec![0.0; at_rest.len()];
+            // Not before 1 ms: points must not fall together.
+            let time_ns = nanos(braked).max(1_000_000);
+            way.points
+                .insert(0, TrajectoryPoint { positions: at_rest, velocities, time_ns, ..TrajectoryPoint::default() });
+        }
+        way
     }
 
     /// What the joints' readings mean for it.
-    pub fn step(&mut self, readings: &[JointReading], now: Steady) -> GripStep {
+    pub fn step(&mut self, joints: &[JointLimits], readings: &[JointReading], now: Steady) -> GripStep {
         let left = |(reading, target): (&JointReading, &f64)| (reading.position - target).abs();
         let farthest = readings.iter().zip(&self.target).map(left).fold(0.0, f64::max);
         let force = readings.iter().filter_map(|reading| reading.effort).map(f64::abs).fold(0.0, f64::max);
@@ -153,13 +169,16 @@ impl Grip {
             let apart = readings.iter().zip(others).zip(&self.strokes);
             apart.into_iter().all(|((reading, other), stroke)| (reading.position - other).abs() <= near * stroke)
         };
-        if each(ARRIVED, &self.target) {
+        let arrived = each(ARRIVED, &self.target);
+        // Fingers that it moves still would swing beyond where they are when the next order turns them back.
+        let still = joints.iter().zip(readings).all(|(joint, reading)| joint.is_still(reading.velocity));
+        if arrived && (still || !self.has_begun()) {
             return GripStep::Done;
         }
         match &self.moved {
             Some((places, at)) if each(MOVED, places) => {
                 if now.since(*at) > STALLED {
-                    return contact;
+                    return if arrived { GripStep::Done } else { contact };
                 }
             }
             _ => self.moved = Some((readings.iter().map(|reading| reading.position).collect(), now)),
@@ -187,14 +206,21 @@ mod tests {
         vec![reading(position), reading(-position)]
     }
 
+    fn limits() -> Vec<JointLimits> {
+        let joint = |lower, upper| JointLimits { lower, upper, velocity: 0.1, ..JointLimits::unlimited("finger") };
+        vec![joint(0.0, 0.04), joint(-0.04, 0.0)]
+    }
+
     #[test]
     fn it_ends_where_it_was_sent_or_at_what_it_grips() {
         let mut grip = Grip::new(GripOrder::Grip(0.0), Some(5.0), &config());
-        assert!(matches!(grip.step(&fingers(0.04, Some(0.0)), at(0)), GripStep::Going { left } if left == 0.04));
-        assert!(matches!(grip.step(&fingers(0.02, Some(4.9)), at(100)), GripStep::Going { .. }));
-        assert_eq!(grip.step(&fingers(0.02, Some(-5.0)), at(120)), GripStep::Held, "the force is reached");
-        assert_eq!(grip.clone().step(&fingers(0.0005, Some(0.0)), at(200)), GripStep::Done);
-        let still = |grip: &mut Grip, ms| grip.step(&fingers(0.02, None), at(ms));
+        assert!(
+            matches!(grip.step(&limits(), &fingers(0.04, Some(0.0)), at(0)), GripStep::Going { left } if left == 0.04)
+        );
+        assert!(matches!(grip.step(&limits(), &fingers(0.02, Some(4.9)), at(100)), GripStep::Going { .. }));
+        assert_eq!(grip.step(&limits(), &fingers(0.02, Some(-5.0)), at(120)), GripStep::Held, "the force is reached");
+        assert_eq!(grip.clone().step(&limits(), &fingers(0.0005, Some(0.0)), at(200)), GripStep::Done);
+        let still = |grip: &mut Grip, ms| grip.step(&limits(), &fingers(0.02, None), at(ms));
         assert!(matches!(still(&mut grip, 600), GripStep::Going { .. }));
         assert_eq!(still(&mut grip, 601), GripStep::Held, "it stands for more than half a second");
 
@@ -202,13 +228,35 @@ mod tests {
         still(&mut close, 0);
         assert_eq!(still(&mut close, 501), GripStep::Blocked { left: 0.02 }, "nothing was to be there");
         let mut open = Grip::new(GripOrder::Open, None, &config());
-        assert_eq!(open.step(&fingers(0.0395, None), at(0)), GripStep::Done);
+        assert_eq!(open.step(&limits(), &fingers(0.0395, None), at(0)), GripStep::Done);
+        let moving = |speed: f64| fingers(0.0395, None).into_iter().map(move |r| JointReading { velocity: speed, ..r });
+        let moving = |speed| moving(speed).collect::<Vec<_>>();
+        assert_eq!(open.step(&limits(), &moving(0.001), at(0)), GripStep::Done, "as encoders tell");
+        let mut open = Grip::new(GripOrder::Open, None, &config());
+        assert!(matches!(open.step(&limits(), &fingers(0.02, None), at(0)), GripStep::Going { .. }));
+        assert!(matches!(open.step(&limits(), &moving(0.03), at(0)), GripStep::Going { .. }), "it would swing on");
+        assert_eq!(open.step(&limits(), &moving(0.03), at(501)), GripStep::Done, "a speed that leads nowhere");
+    }
+
+    #[test]
+    fn fingers_that_move_brake_before_they_turn_back() {
+        let close = Grip::new(GripOrder::Close, None, &config());
+        let way = |readings: &[JointReading]| close.way(&limits(), readings);
+        assert_eq!(way(&fingers(0.039, None)).points.len(), 1, "from rest in one");
+        let mut readings = fingers(0.0385, None);
+        readings[0].velocity = 0.02;
+        let way = way(&readings);
+        let [brake, end] = &way.points[..] else { panic!("{way:?}") };
+        // 0.02 m/s, braked at 0.1 m/s / 0.25 s: 0.05 s and 0.5 mm.
+        assert!((brake.positions[0] - 0.039).abs() < 1e-9 && brake.positions[1] == -0.0385, "{brake:?}");
+        assert_eq!((brake.time_ns, &end.positions[..]), (50_000_000, &[0.0, 0.0][..]));
+        readings[0].position = 0.04;
+        assert_eq!(close.way(&limits(), &readings).points[0].positions[0], 0.04, "never beyond its limit");
     }
 
     #[test]
     fn positions_that_are_no_fingers_are_refused() {
-        let joint = |lower, upper| JointLimits { lower, upper, velocity: 0.1, ..JointLimits::unlimited("finger") };
-        let joints = [joint(0.0, 0.04), joint(-0.04, 0.0)];
+        let joints = limits();
         assert!(config().check(&joints).is_ok());
         let refused = |config: GripConfig| config.check(&joints).unwrap_err().to_string();
         assert!(refused(GripConfig { closed: vec![0.0], ..config() }).contains("number of closed"));

@@ -15,6 +15,7 @@ use super::grip::GripConfig;
 use super::limits::JointLimits;
 use super::manipulate::Reach;
 use super::measured::{JointReading, JointStateError, JointStates};
+use super::policy::{JointChange, JointPolicyError};
 use super::trajectory::Trajectory;
 use crate::action::{ErrorCode, Rejection};
 use crate::ticket::{ActuatorError, JointActuator, Journaled, SafeState};
@@ -58,6 +59,14 @@ struct Rest {
     /// When the way ends.
     until: Steady,
     sent: Steady,
+}
+
+/// Limits of joints about to be changed.
+#[derive(Debug, Default)]
+pub(crate) struct Changed {
+    config: Option<JointConfig>,
+    pub(crate) before: Vec<JointLimits>,
+    pub(crate) after: Vec<JointLimits>,
 }
 
 /// The robot's joints: the gate before them, what moves them, and where they rest.
@@ -128,6 +137,33 @@ impl Limbs {
     pub(crate) fn measured(&mut self, states: &JointStates<'_>, now: Steady) -> Result<(), JointStateError> {
         self.now = now;
         self.gate.as_mut().map_or(Ok(()), |gate| gate.measured(states, now))
+    }
+
+    /// What the parameters become with these changes, and the limits before and after of the joints that are named.
+    pub(crate) fn changed(&self, changes: &[JointChange]) -> Result<Changed, JointPolicyError> {
+        let named = |joints: Vec<&JointLimits>| {
+            let of = |change: &JointChange| joints.iter().find(|joint| joint.name == change.joint);
+            changes.iter().filter_map(of).map(|joint| (*joint).clone()).collect()
+        };
+        let Some(gate) = &self.gate else {
+            let unknown = |change: &JointChange| JointPolicyError::Unknown(change.joint.chars().take(64).collect());
+            return changes.first().map_or(Ok(Changed::default()), |change| Err(unknown(change)));
+        };
+        let config = gate.changed(changes)?;
+        let before = named(gate.limits().collect());
+        let after = named(config.groups.iter().flat_map(|group| &group.joints).collect());
+        Ok(Changed { config: Some(config), before, after })
+    }
+
+    /// Takes them.
+    pub(crate) fn take(&mut self, changed: Changed) {
+        let (Some(gate), Some(config)) = (&mut self.gate, changed.config) else { return };
+        gate.set_config(config);
+        if let Some(reach) = &mut self.reach
+            && let Some(group) = gate.groups().get(reach.group)
+        {
+            reach.chain.limit(&group.joints);
+        }
     }
 
     /// Gives a recorded way to its group.

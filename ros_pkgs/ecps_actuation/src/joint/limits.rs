@@ -2,9 +2,13 @@
 
 use ecps_core::check::{self, CheckError};
 use ecps_core::limits::NAME_BYTES;
+use ecps_journal::record;
 
 /// Least and greatest limit of velocity, acceleration and effort, in its unit.
 pub const JOINT_LIMIT_RANGE: (f64, f64) = (1e-6, 1e6);
+
+/// Share of a joint's speed below which it is at rest: encoders are never quite silent.
+const STILL: f64 = 0.02;
 
 /// Limits of one joint; an infinite one is none.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +74,21 @@ impl JointLimits {
             check::in_range(&field("greatest position"), self.upper, self.lower + least, most)?;
         }
         Ok(())
+    }
+
+    pub(crate) fn to_record(&self) -> record::JointLimits {
+        record::JointLimits {
+            joint: self.name.clone(),
+            min_position: self.lower,
+            max_position: self.upper,
+            max_velocity: self.velocity,
+            max_effort: self.effort,
+        }
+    }
+
+    /// Whether a joint that is measured at this speed counts as at rest.
+    pub fn is_still(&self, velocity: f64) -> bool {
+        velocity.abs() <= STILL * self.velocity
     }
 
     /// Greatest deceleration to reckon with: where none is known, that which stops from full speed in a quarter of a second.

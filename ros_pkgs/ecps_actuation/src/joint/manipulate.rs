@@ -19,12 +19,17 @@ const SHARE: f64 = 0.4;
 const THERE: f64 = 0.02;
 
 /// What to do at the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Handling {
     /// Grip it and come back with it.
     Pick,
     /// Let go there and come back.
     Place,
+    /// Pick it there, then place it at the target.
+    PickAndPlace {
+        /// Where it is, in the frame of the arm's base.
+        from: Isometry3<f64>,
+    },
     /// Go there with closed fingers and come back.
     Push,
     /// Grip it, draw it back and let go.
@@ -55,26 +60,38 @@ pub(crate) enum Phase {
 }
 
 impl Task {
-    /// Where the straight line begins.
-    pub fn before(&self) -> Isometry3<f64> {
-        self.target * Translation3::new(-self.approach, 0.0, 0.0)
+    /// Where the straight line to a place begins.
+    fn before(&self, place: Isometry3<f64>) -> Isometry3<f64> {
+        place * Translation3::new(-self.approach, 0.0, 0.0)
+    }
+
+    /// Where the tip has to get, and what each place is called.
+    pub(crate) fn places(&self) -> Vec<(&'static str, Isometry3<f64>)> {
+        let from = match self.handling {
+            Handling::PickAndPlace { from } => Some(("place to pick at", from)),
+            Handling::Pick | Handling::Place | Handling::Push | Handling::Pull => None,
+        };
+        let places = from.into_iter().chain([("target", self.target)]);
+        places.flat_map(|(what, at)| [(what, at), ("begin of the straight line to it", self.before(at))]).collect()
     }
 
     /// In their order.
     pub(crate) fn phases(&self) -> Vec<Phase> {
-        let (before, target) = (self.before(), self.target);
         let (open, grip, close) = (GripOrder::Open, GripOrder::Grip(0.0), GripOrder::Close);
-        let there = [Phase::Reach(before), Phase::Line(target)];
-        let around = |first: Option<GripOrder>, middle: Option<GripOrder>, last: Option<GripOrder>| {
-            let first = first.map(Phase::Fingers).into_iter().chain(there);
-            let back = middle.map(Phase::Fingers).into_iter().chain([Phase::Line(before)]);
-            first.chain(back).chain(last.map(Phase::Fingers)).collect()
+        let around = |place, first: Option<GripOrder>, there: Option<GripOrder>, last: Option<GripOrder>| {
+            let before = self.before(place);
+            let there = there.map(Phase::Fingers);
+            let first = first.map(Phase::Fingers).into_iter().chain([Phase::Reach(before), Phase::Line(place)]);
+            first.chain(there).chain([Phase::Line(before)]).chain(last.map(Phase::Fingers)).collect::<Vec<_>>()
         };
+        let pick = |place| around(place, Some(open), Some(grip), None);
+        let place = around(self.target, None, Some(open), None);
         match self.handling {
-            Handling::Pick => around(Some(open), Some(grip), None),
-            Handling::Place => around(None, Some(open), None),
-            Handling::Push => around(Some(close), None, None),
-            Handling::Pull => around(Some(open), Some(grip), Some(open)),
+            Handling::Pick => pick(self.target),
+            Handling::Place => place,
+            Handling::PickAndPlace { from } => [pick(from), place].concat(),
+            Handling::Push => around(self.target, Some(close), None, None),
+            Handling::Pull => around(self.target, Some(open), Some(grip), Some(open)),
         }
     }
 }
@@ -190,7 +207,7 @@ mod tests {
     fn each_handling_comes_back_to_where_its_line_began() {
         let target = Isometry3::translation(0.4, 0.0, 0.3);
         let task = |handling| Task { handling, target, approach: 0.1, force: None };
-        let before = task(Handling::Pick).before();
+        let before = task(Handling::Pick).before(target);
         assert!((before.translation.vector.x - 0.3).abs() < 1e-9, "along the target's x axis");
         let (reach, there, back) = (Phase::Reach(before), Phase::Line(target), Phase::Line(before));
         let fingers = Phase::Fingers;
@@ -199,6 +216,11 @@ mod tests {
         assert_eq!(phases(Handling::Pick), [open.clone(), reach.clone(), there.clone(), grip.clone(), back.clone()]);
         assert_eq!(phases(Handling::Place), [reach.clone(), there.clone(), open.clone(), back.clone()]);
         assert_eq!(phases(Handling::Push), [fingers(GripOrder::Close), reach.clone(), there.clone(), back.clone()]);
+        let (picks, places) = (phases(Handling::Pick), phases(Handling::Place));
         assert_eq!(phases(Handling::Pull), [open.clone(), reach, there, grip, back, open]);
+        let elsewhere = Isometry3::translation(0.4, 0.2, 0.3);
+        let both = task(Handling::PickAndPlace { from: target });
+        assert_eq!(Task { target: elsewhere, ..both.clone() }.phases().split_at(picks.len()).0, picks);
+        assert_eq!(Task { target, ..both }.phases().split_at(picks.len()).1, places);
     }
 }

@@ -11,13 +11,15 @@ use std::time::Duration;
 use ecps_ros::StartError;
 use reqwest::blocking::Client;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Url, redirect};
+use reqwest::{Certificate, Url, redirect};
 
 use crate::action::ErrorCode;
 use crate::errand::{ANSWER_BYTES, CloudCall, ErrandFailure};
 
 /// Longest bearer token, bytes.
 const TOKEN_BYTES: u64 = 8192;
+/// Largest file of certificates, bytes; that of the public web has 200 KB.
+const CA_BYTES: u64 = 1 << 20;
 
 /// A configured endpoint.
 #[derive(Debug, Clone)]
@@ -28,8 +30,9 @@ pub(super) struct Cloud {
 }
 
 impl Cloud {
-    /// `endpoint` is an HTTPS address, or an HTTP one of this machine.
-    pub(super) fn new(endpoint: &str, token_file: &str, timeout: Duration) -> Result<Cloud, StartError> {
+    /// `endpoint` is an HTTPS address, or an HTTP one of this machine. Whose certificates it may show is in `ca_file`;
+    /// empty: those that the public web trusts.
+    pub(super) fn new(endpoint: &str, ca_file: &str, token_file: &str, timeout: Duration) -> Result<Cloud, StartError> {
         let wrong = |why: &str| StartError::layer(format!("parameter 'cloud_endpoint': {endpoint}: {why}"));
         let mut url = Url::parse(endpoint).map_err(|e| wrong(&e.to_string()))?;
         let loopback = match url.host() {
@@ -51,13 +54,16 @@ impl Cloud {
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
-        let client = Client::builder()
+        let mut client = Client::builder()
             .timeout(timeout)
             .redirect(redirect::Policy::none())
             .no_proxy()
             .user_agent("ecps-eap/0.1")
-            .build()
-            .map_err(StartError::layer)?;
+            .tls_built_in_root_certs(ca_file.is_empty());
+        for authority in authorities(ca_file)? {
+            client = client.add_root_certificate(authority);
+        }
+        let client = client.build().map_err(StartError::layer)?;
         let token_file = (!token_file.is_empty()).then(|| PathBuf::from(token_file));
         let cloud = Cloud { client, endpoint: url, token_file };
         if cloud.token_file.is_some() {
@@ -117,6 +123,25 @@ impl Cloud {
     }
 }
 
+/// The certificates in a PEM file; none where there is no file.
+fn authorities(file: &str) -> Result<Vec<Certificate>, StartError> {
+    if file.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wrong = |why: String| StartError::layer(format!("parameter 'cloud_ca_file': {file}: {why}"));
+    let mut text = Vec::new();
+    let opened = std::fs::File::open(file).map_err(|e| wrong(e.to_string()))?;
+    opened.take(CA_BYTES + 1).read_to_end(&mut text).map_err(|e| wrong(e.to_string()))?;
+    if text.len() as u64 > CA_BYTES {
+        return Err(wrong(format!("it has more than the {CA_BYTES} bytes it may have")));
+    }
+    match Certificate::from_pem_bundle(&text) {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(wrong("it holds no certificate in PEM".into())),
+        Err(e) => Err(wrong(e.to_string())),
+    }
+}
+
 /// What failed, with its causes and without the address.
 fn without_secrets(error: &reqwest::Error) -> String {
     let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { "the call failed".to_owned() };
@@ -172,7 +197,7 @@ mod tests {
     #[test]
     fn it_posts_the_payload_and_brings_the_answer_back() {
         let (address, server) = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{\"eta\": 12}");
-        let cloud = Cloud::new(&address, "", TIMEOUT).unwrap();
+        let cloud = Cloud::new(&address, "", "", TIMEOUT).unwrap();
         assert_eq!(cloud.call(&call(false)).unwrap(), b"{\"eta\": 12}");
         let asked = server.join().unwrap();
         assert!(asked.starts_with("POST /v1/lift/call_to HTTP/1.1\r\n"), "{asked}");
@@ -185,7 +210,7 @@ mod tests {
         std::fs::write(file.path(), "s3cret\n").unwrap();
         let path = file.path().to_str().unwrap();
         let (address, server) = serve(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
-        let cloud = Cloud::new(&address, path, TIMEOUT).unwrap();
+        let cloud = Cloud::new(&address, "", path, TIMEOUT).unwrap();
         let refused = cloud.call(&call(true)).unwrap_err();
         assert!(refused.code == ErrorCode::Failed && refused.message.contains("403"), "{refused:?}");
         assert!(!refused.message.contains("s3cret"));
@@ -193,8 +218,8 @@ mod tests {
 
         std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(cloud.call(&call(true)).unwrap_err().message.contains("mode 644"));
-        assert!(Cloud::new(&address, path, TIMEOUT).unwrap_err().to_string().contains("mode 644"));
-        let without = Cloud::new(&address, "", TIMEOUT).unwrap();
+        assert!(Cloud::new(&address, "", path, TIMEOUT).unwrap_err().to_string().contains("mode 644"));
+        let without = Cloud::new(&address, "", "", TIMEOUT).unwrap();
         assert_eq!(without.call(&call(true)).unwrap_err().code, ErrorCode::Unsupported);
     }
 
@@ -202,15 +227,15 @@ mod tests {
     fn an_answer_is_bounded_and_a_redirect_is_not_followed() {
         let long = b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n".iter().copied().chain([b' '; 20_000]);
         let (address, server) = serve(Vec::leak(long.collect()));
-        let refused = Cloud::new(&address, "", TIMEOUT).unwrap().call(&call(false)).unwrap_err();
+        let refused = Cloud::new(&address, "", "", TIMEOUT).unwrap().call(&call(false)).unwrap_err();
         assert!(refused.message.contains("more than the 16384 bytes"), "{refused:?}");
         server.join().unwrap();
         let (address, server) =
             serve(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n");
-        let refused = Cloud::new(&address, "", TIMEOUT).unwrap().call(&call(false)).unwrap_err();
+        let refused = Cloud::new(&address, "", "", TIMEOUT).unwrap().call(&call(false)).unwrap_err();
         assert!(refused.message.contains("302"), "{refused:?}");
         server.join().unwrap();
-        let nobody = Cloud::new("http://127.0.0.1:1", "", TIMEOUT).unwrap().call(&call(false)).unwrap_err();
+        let nobody = Cloud::new("http://127.0.0.1:1", "", "", TIMEOUT).unwrap().call(&call(false)).unwrap_err();
         assert!(nobody.message.contains("the call failed"), "{nobody:?}");
     }
 
@@ -218,10 +243,21 @@ mod tests {
     fn endpoints_that_would_tell_a_secret_are_refused() {
         for bad in ["http://example.com", "ftp://127.0.0.1", "https://u:p@example.com", "https://e.com/?q", "nonsense"]
         {
-            let error = Cloud::new(bad, "", TIMEOUT).unwrap_err().to_string();
+            let error = Cloud::new(bad, "", "", TIMEOUT).unwrap_err().to_string();
             assert!(error.contains("cloud_endpoint"), "{error}");
         }
-        assert!(Cloud::new("https://example.com/api", "", TIMEOUT).is_ok());
-        assert!(Cloud::new("http://[::1]:8080/", "", TIMEOUT).is_ok());
+        assert!(Cloud::new("https://example.com/api", "", "", TIMEOUT).is_ok());
+        assert!(Cloud::new("http://[::1]:8080/", "", "", TIMEOUT).is_ok());
+    }
+
+    #[test]
+    fn a_file_of_certificates_must_hold_some() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        let refusal = |path: &str| Cloud::new("https://example.com", path, "", TIMEOUT).unwrap_err().to_string();
+        assert!(refusal(path).contains("holds no certificate"), "{}", refusal(path));
+        std::fs::write(path, vec![b'-'; (1 << 20) + 1]).unwrap();
+        assert!(refusal(path).contains("more than the 1048576 bytes"), "{}", refusal(path));
+        assert!(refusal("/nowhere").contains("cloud_ca_file"), "{}", refusal("/nowhere"));
     }
 }

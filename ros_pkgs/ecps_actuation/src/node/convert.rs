@@ -5,7 +5,7 @@ use ecps_core::clock::Stamp;
 use ecps_core::limits::MAP_ENTRIES;
 use ecps_core::wire::proto::{self, eap};
 use ecps_ros::r2r::ecps_msgs::action::ExecuteAction;
-use ecps_ros::r2r::ecps_msgs::msg::{Caller, EapAction, GateState, Zone as ZoneMessage};
+use ecps_ros::r2r::ecps_msgs::msg::{Caller, EapAction, GateState, JointLimit, Zone as ZoneMessage};
 use ecps_ros::r2r::ecps_msgs::srv::SetZones;
 use ecps_ros::r2r::geometry_msgs::msg::PoseStamped;
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
@@ -15,6 +15,7 @@ use crate::action::{ErrorCode, Rejection};
 use crate::executive::{Mode, Snapshot};
 use crate::gate::ZONES;
 use crate::goal::{Feedback, Finished};
+use crate::joint::JointChange;
 use crate::motion::Velocity;
 use crate::obstacle::Scan;
 use crate::state::{MeasuredState, PlanarPose};
@@ -75,6 +76,18 @@ pub(super) fn zones(request: &SetZones::Request) -> Result<ZoneSet, ZoneError> {
     };
     let zones = request.zones.iter().map(zone).collect::<Result<_, _>>()?;
     Ok(ZoneSet { zones, obstacle_margin: request.obstacle_margin })
+}
+
+/// What a joint's limits are to become; a range that is none and zeros are "as before".
+pub(super) fn joint_change(limit: &JointLimit) -> JointChange {
+    let given = |value: f64| (value != 0.0).then_some(value);
+    let (lower, upper) = (limit.min_position, limit.max_position);
+    JointChange {
+        joint: limit.joint.clone(),
+        positions: (lower != 0.0 || upper != 0.0).then_some((lower, upper)),
+        velocity: given(limit.max_velocity),
+        effort: given(limit.max_effort),
+    }
 }
 
 fn pose(message: &PoseStamped) -> proto::RobotPose {

@@ -47,6 +47,11 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
             "",
             "HTTPS address that cloud actions are posted to, as <address>/<api>/<method>; empty: they are refused.",
         ),
+        Spec::string(
+            "cloud_ca_file",
+            "",
+            "PEM file of the authorities whose certificates the endpoint may show; empty: those of the public web.",
+        ),
         Spec::string("cloud_token_file", "", "File of mode 0600 with the bearer token of cloud actions; empty: none."),
         Spec::double("cloud_timeout", 10.0, "Time in which a cloud action must be answered.")
             .unit("s")
@@ -91,11 +96,13 @@ pub(super) fn offered(parameters: &Parameters) -> Result<Errands, StartError> {
 impl Runner {
     pub(super) fn new(node: &mut Node<Executor>, frame: &str) -> Result<Runner, StartError> {
         let parameters = node.parameters();
-        let (endpoint, token) = (parameters.string("cloud_endpoint")?, parameters.string("cloud_token_file")?);
+        let [endpoint, authorities, token] =
+            ["cloud_endpoint", "cloud_ca_file", "cloud_token_file"].map(|name| parameters.string(name));
+        let (endpoint, authorities, token) = (endpoint?, authorities?, token?);
         let timeout = parameters.seconds("cloud_timeout")?;
         let (world, action) = (parameters.string("sim_step_service")?, parameters.string("navigate_action")?);
         let patience = parameters.seconds("progress_timeout")?;
-        let cloud = (!endpoint.is_empty()).then(|| Cloud::new(&endpoint, &token, timeout)).transpose()?;
+        let cloud = (!endpoint.is_empty()).then(|| Cloud::new(&endpoint, &authorities, &token, timeout)).transpose()?;
         let world = (!world.is_empty()).then(|| node.client(&world)).transpose()?;
         let navigator = (!action.is_empty()).then(|| Navigator::new(node, &action, frame, patience)).transpose()?;
         Ok(Runner {

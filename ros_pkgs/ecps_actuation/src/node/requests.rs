@@ -88,8 +88,9 @@ impl Executor {
             max_angular_acceleration: request.max_angular_acceleration,
             max_angular_jerk: request.max_angular_jerk,
         };
+        let joints: Vec<_> = request.joints.iter().map(convert::joint_change).collect();
         let caller = Request { caller: &request.caller.id, trace: convert::request(&request.caller) };
-        match self.executive.set_limits(caller, limits, now(&self.clock)) {
+        match self.executive.set_limits(caller, limits, &joints, now(&self.clock)) {
             Err(error) => reply.send(refused(error.code(), error.to_string())),
             Ok(sequence) => self.acknowledger.when_durable(sequence, move |synced| {
                 reply.send(match synced {

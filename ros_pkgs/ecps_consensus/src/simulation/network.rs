@@ -8,7 +8,8 @@ use openraft::AsyncRuntime as _;
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 
-use super::runtime::{SimRuntime, below, chance, elapsed, spawn_as};
+use super::executor::{below, chance, elapsed, spawn_as};
+use super::runtime::SimRuntime;
 use crate::member::Member;
 use crate::network::{Exchange, Transport, TransportError};
 use crate::types::MemberId;
@@ -23,6 +24,8 @@ pub(crate) struct Weather {
     pub(crate) twice: u64,
     /// Longest delay, milliseconds.
     pub(crate) delay: u64,
+    /// The same, where it is more.
+    pub(crate) storm: u64,
     /// Planted fault: who sends entries that are lost is told that they arrived.
     pub(crate) flatters: bool,
 }
@@ -36,7 +39,17 @@ pub(crate) struct Net {
     votes: Mutex<Option<mpsc::UnboundedSender<MemberId>>>,
     /// Digest of all that was sent, and when.
     trace: Mutex<u32>,
+    /// How often what happened.
+    events: Mutex<Events>,
+    /// Messages on each way: the last that left, and the last that arrived.
+    ways: Mutex<BTreeMap<(MemberId, MemberId), (u64, u64)>>,
 }
+
+/// How often what happened.
+pub(crate) type Events = BTreeMap<&'static str, u64>;
+
+/// A delay that shows, milliseconds.
+const LATE: u64 = 20;
 
 impl Net {
     pub(crate) fn new() -> Arc<Net> {
@@ -46,6 +59,8 @@ impl Net {
             leaders: Mutex::default(),
             votes: Mutex::default(),
             trace: Mutex::default(),
+            events: Mutex::default(),
+            ways: Mutex::default(),
         })
     }
 
@@ -90,15 +105,49 @@ impl Net {
         *trace = crc32c::crc32c_append(*trace, bytes);
     }
 
+    pub(crate) fn count(&self, event: &'static str) {
+        *self.events.lock().unwrap().entry(event).or_default() += 1;
+    }
+
+    pub(crate) fn events(&self) -> Events {
+        self.events.lock().unwrap().clone()
+    }
+
     /// Whether a message is lost on its way.
     fn is_lost(&self, from: MemberId, to: MemberId) -> bool {
         let weather = self.weather.lock().unwrap();
-        weather.cut.contains(&(from, to)) || chance(weather.lost)
+        let (cut, lost) = (weather.cut.contains(&(from, to)), chance(weather.lost));
+        drop(weather);
+        if cut {
+            self.count("message cut off");
+        } else if lost {
+            self.count("message lost");
+        }
+        cut || lost
     }
 
-    async fn travel(&self) {
-        let delay = self.weather.lock().unwrap().delay;
-        SimRuntime::sleep(Duration::from_micros(50 + below(delay * 1000))).await;
+    async fn travel(&self, from: MemberId, to: MemberId) {
+        let number = {
+            let mut ways = self.ways.lock().unwrap();
+            let (left, _) = ways.entry((from, to)).or_default();
+            *left += 1;
+            *left
+        };
+        let most = {
+            let weather = self.weather.lock().unwrap();
+            weather.delay.max(weather.storm)
+        };
+        let delay = 50 + below(most * 1000);
+        if delay > LATE * 1000 {
+            self.count("message late");
+        }
+        SimRuntime::sleep(Duration::from_micros(delay)).await;
+        let mut ways = self.ways.lock().unwrap();
+        let (_, arrived) = ways.entry((from, to)).or_default();
+        if *arrived > number {
+            self.count("message overtaken");
+        }
+        *arrived = number.max(*arrived);
     }
 
     /// Only a leader sends entries, and in each term there is one.
@@ -125,7 +174,9 @@ impl Transport for SimTransport {
             net.note(&[from as u8, target as u8]);
             net.note(&request.encode_to_vec());
             let (answer, wait) = oneshot::channel();
-            if net.weather.lock().unwrap().twice > 0 && chance(net.weather.lock().unwrap().twice) {
+            let twice = net.weather.lock().unwrap().twice;
+            if twice > 0 && chance(twice) {
+                net.count("message repeated");
                 deliver(Arc::clone(&net), from, target, request.clone(), None);
             }
             deliver(Arc::clone(&net), from, target, request, Some(answer));
@@ -143,7 +194,7 @@ impl Transport for SimTransport {
 /// Brings a request to its target, and its reply back, each if it is not lost.
 fn deliver(net: Arc<Net>, from: MemberId, to: MemberId, request: Request, answer: Option<oneshot::Sender<Reply>>) {
     drop(spawn_as(0, async move {
-        net.travel().await;
+        net.travel(from, to).await;
         let lost = net.is_lost(from, to);
         let Some(member) = net.member(to).filter(|_| !lost) else {
             if let (Some(request::What::Append(_)), true) = (&request.what, net.weather.lock().unwrap().flatters) {
@@ -167,7 +218,7 @@ fn deliver(net: Arc<Net>, from: MemberId, to: MemberId, request: Request, answer
         {
             let _ = told.send(to);
         }
-        net.travel().await;
+        net.travel(to, from).await;
         if !net.is_lost(to, from)
             && let Some(answer) = answer
         {

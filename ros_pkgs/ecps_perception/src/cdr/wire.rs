@@ -5,12 +5,12 @@ use std::ops::Range;
 
 use ecps_core::check::{self, CheckError};
 use ecps_core::limits;
-use ecps_core::wire::proto::{Ltp, LtpAck, LtpChunk, LtpFrameHeader};
+use ecps_core::wire::proto::{Ltp, LtpAck, LtpFrameHeader};
 use thiserror::Error;
 
 use super::{CdrError, CdrReader, CdrWriter};
 use crate::chunks::Packet;
-use crate::reassembly::MISSING_LISTED;
+use crate::reassembly::{ArrivedChunk, MISSING_LISTED, Piece};
 use crate::tensor::{DType, Tensor, TensorError};
 
 /// Why a message was not read.
@@ -66,7 +66,7 @@ pub fn read_frame(bytes: Vec<u8>) -> Result<Ltp, ReadError> {
     Ok(Ltp {
         spec,
         header: Some(header),
-        tensor_zstd: keep(bytes, payload),
+        tensor_zstd: Piece::of(bytes, payload).into_vec(),
         shape,
         dtype,
         frame_id,
@@ -81,12 +81,12 @@ pub fn read_frame(bytes: Vec<u8>) -> Result<Ltp, ReadError> {
 ///
 /// # Errors
 /// [`ReadError`].
-pub fn read_chunk(bytes: Vec<u8>) -> Result<LtpChunk, ReadError> {
+pub fn read_chunk(bytes: Vec<u8>) -> Result<ArrivedChunk, ReadError> {
     let mut from = CdrReader::new(&bytes)?;
     let header = read_header(&mut from)?;
     let payload = payload(&mut from, "chunk_data")?;
     let is_final = from.bool("is_final")?;
-    Ok(LtpChunk { header: Some(header), chunk_data: keep(bytes, payload), is_final })
+    Ok(ArrivedChunk { header: Some(header), piece: Piece::of(bytes, payload), is_final })
 }
 
 /// Writes an `LtpAck`.
@@ -145,15 +145,8 @@ pub fn read_tensor(bytes: Vec<u8>) -> Result<Tensor, ReadError> {
     let byte_offset = from.u64("byte_offset")?;
     let length = from.count("data", 1)?;
     let start = from.position();
-    let data = keep(bytes, start..start + length);
+    let data = Piece::of(bytes, start..start + length).into_vec();
     Ok(Tensor::from_strided(&name, dtype, &shape, &strides, byte_offset, data)?.in_frame(&frame_id)?.at(stamp))
-}
-
-/// A part of a message in the message's own memory.
-fn keep(mut bytes: Vec<u8>, part: Range<usize>) -> Vec<u8> {
-    bytes.truncate(part.end);
-    bytes.drain(..part.start.min(bytes.len()));
-    bytes
 }
 
 /// Where the payload lies.

@@ -16,8 +16,6 @@ use crate::cdr::wire;
 use crate::outbox::{Next, Outbox};
 use crate::sensor::Conversion;
 
-/// Sensor messages waiting to be sent; a fresher reading is worth more than an old one.
-const WAITING: usize = 16;
 /// Longest sleep of the thread.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -37,6 +35,8 @@ pub(super) struct Sender {
     pub(super) packets: PacketPublisher,
     pub(super) statistics: Arc<Mutex<Statistics>>,
     pub(super) clock: NodeClock,
+    /// Messages that may wait for this thread; a fresher reading is worth more than an old one.
+    pub(super) waiting: usize,
 }
 
 /// The way to the sending thread.
@@ -82,7 +82,7 @@ impl Drop for Sending {
 
 impl Sender {
     pub(super) fn start(mut self) -> Result<Sending, StartError> {
-        let items = TelemetryLane::new(WAITING, Overflow::DropOldest);
+        let items = TelemetryLane::new(self.waiting, Overflow::DropOldest);
         let acks = TelemetryLane::new(256, Overflow::DropOldest);
         let inlet = Inlet { items, acks };
         let stop = Arc::new(AtomicBool::new(false));

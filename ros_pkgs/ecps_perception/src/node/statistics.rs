@@ -128,6 +128,7 @@ impl Statistics {
             &format!("{}: received, lost", self.name),
             format!("{}, {}", self.received.tensors, self.received.lost),
         );
+        report.add(&format!("{}: senders", self.name), self.received.senders);
         for (kind, count) in &refusals {
             report.add(&format!("{}: refused, {kind}", self.name), count);
         }

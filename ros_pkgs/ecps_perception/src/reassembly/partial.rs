@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use ecps_core::clock::Steady;
 use ecps_core::limits;
-use ecps_core::wire::proto::{Ltp, LtpChunk};
+use ecps_core::wire::proto::Ltp;
 use thiserror::Error;
 
-use super::{Event, Expiry, OLDEST_KEY};
+use super::{ArrivedChunk, Event, Expiry, OLDEST_KEY, Piece};
 use crate::chunks::{self, ATTRIBUTE_PREFIX, MAX_CHUNKS, MetadataError};
 use crate::codec::{self, DecodeError, Facts, TYPE_CHUNK_END, TYPE_CHUNK_START, TYPE_DATA};
 use crate::tensor::Tensor;
@@ -109,15 +109,16 @@ pub(crate) struct Checked {
     /// What the sender of a reliable stream still cares for.
     oldest: Option<u32>,
     crc: u32,
-    piece: Vec<u8>,
+    piece: Piece,
 }
 
 impl Checked {
-    pub(crate) fn new(chunk: LtpChunk) -> Result<Checked, ChunkRefusal> {
+    pub(crate) fn new(chunk: ArrivedChunk) -> Result<Checked, ChunkRefusal> {
         let header = chunk.header.ok_or(ChunkRefusal::NoHeader)?;
         let (index, total) = (header.chunk_index, header.total_chunks);
-        if !(1..=limits::LTP_FRAME_BYTES).contains(&chunk.chunk_data.len()) {
-            return Err(ChunkRefusal::Payload(chunk.chunk_data.len()));
+        let payload = chunk.piece.bytes();
+        if !(1..=limits::LTP_FRAME_BYTES).contains(&payload.len()) {
+            return Err(ChunkRefusal::Payload(payload.len()));
         }
         if ![TYPE_DATA, TYPE_CHUNK_START, TYPE_CHUNK_END].contains(&header.message_type) {
             return Err(ChunkRefusal::MessageType(header.message_type));
@@ -131,7 +132,7 @@ impl Checked {
         if chunk.is_final != (index + 1 == total) {
             return Err(ChunkRefusal::Final { index, total, is_final: chunk.is_final });
         }
-        codec::check_header(&header, &chunk.chunk_data)?;
+        codec::check_header(&header, payload)?;
         let crc = codec::announced_crc(&header)?;
         let mut frame = chunks::frame_from(&header.metadata)?;
         if index != 0 {
@@ -143,8 +144,8 @@ impl Checked {
         // Chunks of one tensor differ in this, since time passes between them.
         let oldest = super::stream::oldest(&common)?;
         common.retain(|key, _| key != OLDEST_KEY && !key.starts_with(ATTRIBUTE_PREFIX));
-        let (sequence, piece) = (header.sequence_number, chunk.chunk_data);
-        Ok(Checked { sequence, index, total, frame, common, metadata_bytes, oldest, crc, piece })
+        let sequence = header.sequence_number;
+        Ok(Checked { sequence, index, total, frame, common, metadata_bytes, oldest, crc, piece: chunk.piece })
     }
 
     pub(crate) fn oldest(&self) -> Option<u32> {
@@ -165,12 +166,12 @@ impl Checked {
 
     /// Bytes of its piece.
     pub(crate) fn bytes(&self) -> usize {
-        self.piece.len()
+        self.piece.bytes().len()
     }
 
     /// Bytes that keeping it costs at most.
     pub(crate) fn cost(&self) -> usize {
-        self.piece.len() + PIECE_OVERHEAD + SET_OVERHEAD + 2 * self.metadata_bytes
+        self.bytes() + PIECE_OVERHEAD + SET_OVERHEAD + 2 * self.metadata_bytes
     }
 }
 
@@ -215,7 +216,7 @@ impl Partial {
     }
 
     /// Takes in a chunk; `spare` bytes may be used beyond what [`Checked::cost`] and [`Partial::growth`] said.
-    pub(crate) fn add(&mut self, chunk: Checked, spare: usize) -> Result<Added, ChunkRefusal> {
+    pub(crate) fn add(&mut self, mut chunk: Checked, spare: usize) -> Result<Added, ChunkRefusal> {
         if chunk.total != self.total {
             return Err(ChunkRefusal::OtherTotal { found: chunk.total, expected: self.total });
         }
@@ -226,35 +227,36 @@ impl Partial {
             return Ok(Added::Duplicate(chunk.index));
         }
         let limit = self.most_payload();
-        if self.joined.len() + self.ahead_bytes + chunk.piece.len() > limit {
+        if self.joined.len() + self.ahead_bytes + chunk.bytes() > limit {
             return Err(ChunkRefusal::TooMuchPayload { limit, original: self.frame.original_size });
         }
         if chunk.index == 0 {
-            self.frame.attributes = chunk.frame.attributes;
+            self.frame.attributes = std::mem::take(&mut chunk.frame.attributes);
             self.metadata_bytes += chunk.metadata_bytes;
         }
         if chunk.index == self.next {
             self.join(chunk.piece, chunk.crc, spare);
             while let Some((piece, crc)) = self.ahead.remove(&self.next) {
                 self.ahead_bytes -= piece.len();
-                self.join(piece, crc, spare);
+                self.join(piece.into(), crc, spare);
             }
         } else {
-            self.ahead_bytes += chunk.piece.len();
-            self.ahead.insert(chunk.index, (chunk.piece, chunk.crc));
+            self.ahead_bytes += chunk.bytes();
+            self.ahead.insert(chunk.index, (chunk.piece.into_vec(), chunk.crc));
         }
         let received = self.received();
         Ok(if received == self.total { Added::Whole } else { Added::Missing { received, total: self.total } })
     }
 
-    fn join(&mut self, piece: Vec<u8>, crc: u32, spare: usize) {
-        self.joined_crc.combine(&crc32fast::Hasher::new_with_initial_len(crc, piece.len() as u64));
+    fn join(&mut self, piece: Piece, crc: u32, spare: usize) {
+        let bytes = piece.bytes();
+        self.joined_crc.combine(&crc32fast::Hasher::new_with_initial_len(crc, bytes.len() as u64));
         if self.joined.is_empty() && self.next + 1 == self.total {
-            self.joined = piece;
+            self.joined = piece.into_vec();
         } else {
-            let grown = self.capacity_for(piece.len(), spare);
+            let grown = self.capacity_for(bytes.len(), spare);
             self.joined.reserve_exact(grown - self.joined.len());
-            self.joined.extend_from_slice(&piece);
+            self.joined.extend_from_slice(bytes);
         }
         self.next += 1;
     }

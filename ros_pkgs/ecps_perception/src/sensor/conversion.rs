@@ -63,6 +63,12 @@ impl Conversion {
         self.type_name == CompressedImage::TYPE
     }
 
+    /// Whether a few messages fill memory: pictures, clouds and arrays.
+    pub fn is_bulk(&self) -> bool {
+        let pictures = [Image::TYPE, CompressedImage::TYPE, PointCloud2::TYPE];
+        pictures.contains(&self.type_name()) || matches!(self.kind, Kind::Array(_))
+    }
+
     /// The tensor called `name`. What has no stamp of its own gets that of its `arrival`.
     ///
     /// # Errors

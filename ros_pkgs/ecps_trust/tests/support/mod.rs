@@ -1,111 +1,15 @@
-//! A software TPM that a test starts itself.
-#![allow(clippy::unwrap_used, clippy::panic, dead_code, missing_docs, reason = "tests")]
+//! Hardware in software, which tests start themselves.
+#![allow(clippy::unwrap_used, clippy::panic, dead_code, missing_docs, unused_imports, reason = "tests")]
 
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+pub(crate) mod fleet;
+mod softhsm;
+mod swtpm;
 
-use ecps_trust::provider::Missing;
-use ecps_trust::tpm::Tpm;
-use tempfile::TempDir;
+pub(crate) use softhsm::SoftHsm;
+pub(crate) use swtpm::Swtpm;
 
-/// How long swtpm may take to listen.
-const START: Duration = Duration::from_secs(20);
-
-/// swtpm in a process of its own, with its state in a folder.
-pub(crate) struct Swtpm {
-    state: TempDir,
-    port: u16,
-    process: Child,
-}
-
-impl Swtpm {
-    /// Starts one, or says that the test is skipped. `./setup` brings it, so in CI its absence fails.
-    pub(crate) fn start(test: &str) -> Option<Swtpm> {
-        let found = Command::new("swtpm").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        if found.is_err() {
-            assert!(std::env::var_os("CI").is_none(), "swtpm is missing: ./setup should have brought it");
-            eprintln!("SKIPPED {test}: swtpm is not installed");
-            return None;
-        }
-        let state = TempDir::new().unwrap();
-        // Its control channel must be at the next port; another process may take one in between, so it is tried again.
-        for _ in 0..20 {
-            let port = free_pair();
-            if let Some(process) = launch(&state, port) {
-                return Some(Swtpm { state, port, process });
-            }
-        }
-        panic!("swtpm found no two ports")
-    }
-
-    pub(crate) fn tcti(&self) -> String {
-        format!("swtpm:host=127.0.0.1,port={}", self.port)
-    }
-
-    pub(crate) fn open(&self, missing: Missing) -> Tpm {
-        Tpm::open(&self.tcti(), missing).unwrap()
-    }
-
-    /// Kills it, as a power cut would.
-    pub(crate) fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    /// Puts a new one in its place, when it was killed.
-    pub(crate) fn replace(&mut self) {
-        self.state = TempDir::new().unwrap();
-        self.restart();
-    }
-
-    /// Starts it again with the state that it had.
-    pub(crate) fn restart(&mut self) {
-        let deadline = Instant::now() + START;
-        self.process = loop {
-            if let Some(process) = launch(&self.state, self.port) {
-                break process;
-            }
-            assert!(Instant::now() < deadline, "swtpm does not start again");
-        };
-    }
-}
-
-impl Drop for Swtpm {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn free_pair() -> u16 {
-    loop {
-        let first = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = first.local_addr().unwrap().port();
-        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
-            return port;
-        }
-    }
-}
-
-/// Whether it listens is asked of its control port: it serves one client at its command port.
-fn launch(state: &TempDir, port: u16) -> Option<Child> {
-    let mut process = Command::new("swtpm")
-        .args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"])
-        .arg(format!("--tpmstate=dir={}", state.path().display()))
-        .arg(format!("--server=type=tcp,port={port},bindaddr=127.0.0.1"))
-        .arg(format!("--ctrl=type=tcp,port={},bindaddr=127.0.0.1", port + 1))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let deadline = Instant::now() + START;
-    while process.try_wait().unwrap().is_none() {
-        if TcpStream::connect(("127.0.0.1", port + 1)).is_ok() {
-            return Some(process);
-        }
-        assert!(Instant::now() < deadline, "swtpm does not listen");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    None
+/// Says that a test is skipped since `program` is missing. `./setup` brings it, so in CI its absence fails.
+fn skipped(test: &str, program: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{program} is missing: ./setup should have brought it");
+    eprintln!("SKIPPED {test}: {program} is not installed");
 }

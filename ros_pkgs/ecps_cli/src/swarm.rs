@@ -1,0 +1,334 @@
+//! `ecps swarm`: looks at a swarm's agents and tasks, and gives it tasks.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand, ValueEnum};
+use ecps_core::clock::{RosClock as _, Stamp, SystemRos};
+use ecps_ros::r2r::builtin_interfaces::msg::Duration as RosDuration;
+use ecps_ros::r2r::ecps_msgs::msg::{Caller, SwarmAgents, SwarmLeader, SwarmTask, SwarmTasks};
+use ecps_ros::r2r::ecps_msgs::srv::{CancelTask, SubmitTask};
+use ecps_ros::{CallError, Message, Node, NodeClock, Parameters, StartError, qos};
+use thiserror::Error;
+
+use crate::say::say;
+
+/// Within which a coordinator tells or answers.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two pictures of the live table.
+const PICTURE: Duration = Duration::from_millis(500);
+
+/// What `ecps swarm` is told.
+#[derive(Debug, Args)]
+pub struct Swarm {
+    /// Namespace of the robot whose coordinator is asked, as in robot1; any of the swarm will do
+    #[arg(long, default_value = "", global = true)]
+    namespace: String,
+    /// Take the time from /clock
+    #[arg(long, global = true)]
+    use_sim_time: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Who is there, how sure that is, and who leads
+    Agents,
+    /// What there is to do, who does it, and why something waits
+    Tasks,
+    /// Give the swarm a task
+    Submit(Box<Submit>),
+    /// Take a task back
+    Cancel {
+        /// Its id
+        id: String,
+    },
+    /// Both tables, live, until Ctrl-C
+    Watch,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Priority {
+    Critical = 1,
+    High = 2,
+    Normal = 3,
+    Low = 4,
+    Background = 5,
+}
+
+#[derive(Debug, Args)]
+struct Submit {
+    /// Drive to this place, metres in the swarm's frame
+    #[arg(allow_negative_numbers = true, requires = "y")]
+    x: Option<f64>,
+    /// Metres
+    #[arg(allow_negative_numbers = true)]
+    y: Option<f64>,
+    /// Heading, radians
+    #[arg(allow_negative_numbers = true, default_value_t = 0.0)]
+    heading: f64,
+    /// Kind of work; a coordinator itself carries out navigate
+    #[arg(long, default_value = "navigate")]
+    kind: String,
+    /// Id of the task; the same id and content is taken once, however often it is sent
+    #[arg(long, default_value = "")]
+    id: String,
+    /// How urgent it is
+    #[arg(long, value_enum, default_value = "normal")]
+    priority: Priority,
+    /// A capability that it takes; may be given again
+    #[arg(long = "needs", value_name = "CAPABILITY")]
+    capabilities: Vec<String>,
+    /// A task that has to complete before; may be given again
+    #[arg(long = "after", value_name = "ID")]
+    depends_on: Vec<String>,
+    /// Seconds from now within which it must be done
+    #[arg(long, value_name = "SECONDS")]
+    within: Option<f64>,
+    /// How long the work itself is thought to take
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
+    takes: f64,
+    /// An agent that is chosen where it can; may be given again
+    #[arg(long, value_name = "AGENT")]
+    prefer: Vec<String>,
+    /// An agent that is not chosen; may be given again
+    #[arg(long, value_name = "AGENT")]
+    exclude: Vec<String>,
+}
+
+/// Why it did not work. One line.
+#[derive(Debug, Error)]
+pub enum SwarmError {
+    /// ROS.
+    #[error(transparent)]
+    Ros(#[from] StartError),
+    /// Nobody answered.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// Nothing came on a topic.
+    #[error("nothing came on {topic} within {PATIENCE:?}; does the robot's namespace have a swarm_coordinator?")]
+    Silent {
+        /// The topic.
+        topic: String,
+    },
+    /// The coordinator refused.
+    #[error("the swarm: {0}")]
+    Refused(String),
+    /// A number of the command line.
+    #[error("--{option} is {value}, and must be from 0 to 1000000000 seconds")]
+    Seconds {
+        /// Which.
+        option: &'static str,
+        /// What it is.
+        value: f64,
+    },
+}
+
+/// The last message of a topic.
+type Last<T> = Arc<(Mutex<Option<T>>, Condvar)>;
+
+struct Asking {
+    node: Node<()>,
+    clock: NodeClock,
+    prefix: String,
+}
+
+impl Asking {
+    fn new(options: &Swarm) -> Result<Asking, SwarmError> {
+        let arguments = ["--ros-args".to_owned(), "-p".to_owned(), format!("use_sim_time:={}", options.use_sim_time)];
+        let args = ecps_ros::Args::parse(arguments).map_err(StartError::from)?;
+        let node = Node::start("ecps_swarm", &args, |_: &mut Parameters| Ok(()))?;
+        let prefix = match options.namespace.trim_matches('/') {
+            "" => "/swarm_coordinator".to_owned(),
+            name => format!("/{name}/swarm_coordinator"),
+        };
+        Ok(Asking { clock: node.clock(), node, prefix })
+    }
+
+    fn topic<T: Message>(&mut self, name: &str) -> Result<(String, Last<T>), SwarmError> {
+        let (topic, last) = (format!("{}/{name}", self.prefix), Last::default());
+        let heard = Arc::clone(&last);
+        self.node.subscribe(&topic, qos::latched(), move |(), message: T| {
+            *heard.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
+            heard.1.notify_all();
+        })?;
+        Ok((topic, last))
+    }
+
+    fn caller(&self) -> Caller {
+        // Unique also among several of these, and from one call to the next.
+        let sequence = u64::try_from(SystemRos.now().0).unwrap_or(1);
+        let lifetime = RosDuration { sec: PATIENCE.as_secs() as i32, nanosec: 0 };
+        let stamp = ecps_ros::time(self.clock.now());
+        Caller { id: format!("/ecps_swarm/{}", std::process::id()), sequence, stamp, lifetime, ..Caller::default() }
+    }
+}
+
+fn wait<T: Clone>((topic, last): &(String, Last<T>)) -> Result<T, SwarmError> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut message = last.0.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match &*message {
+            Some(message) => return Ok(message.clone()),
+            None if left.is_zero() => return Err(SwarmError::Silent { topic: topic.clone() }),
+            None => message = last.1.wait_timeout(message, left).unwrap_or_else(PoisonError::into_inner).0,
+        }
+    }
+}
+
+/// Runs `ecps swarm`.
+///
+/// # Errors
+/// [`SwarmError`], one line.
+pub fn run(options: &Swarm) -> Result<ExitCode, SwarmError> {
+    let mut asking = Asking::new(options)?;
+    match &options.verb {
+        Verb::Agents => {
+            let (leader, agents) = (asking.topic("leader")?, asking.topic("agents")?);
+            let _spinning = asking.node.spin_in_background(());
+            agents_table(&wait(&leader)?, &wait(&agents)?).iter().for_each(|line| say!("{line}"));
+        }
+        Verb::Tasks => {
+            let tasks = asking.topic("tasks")?;
+            let _spinning = asking.node.spin_in_background(());
+            tasks_table(&wait(&tasks)?).iter().for_each(|line| say!("{line}"));
+        }
+        Verb::Submit(submit) => {
+            let request = SubmitTask::Request { caller: asking.caller(), task: task(submit, asking.clock.now())? };
+            let client = asking.node.client::<SubmitTask::Service>(&format!("{}/submit_task", asking.prefix))?;
+            let _spinning = asking.node.spin_in_background(());
+            let answer = client.call(&request, PATIENCE)?;
+            accepted(answer.error_code, answer.error_msg)?;
+            say!("{}", answer.id);
+        }
+        Verb::Cancel { id } => {
+            let request = CancelTask::Request { caller: asking.caller(), id: id.clone() };
+            let client = asking.node.client::<CancelTask::Service>(&format!("{}/cancel_task", asking.prefix))?;
+            let _spinning = asking.node.spin_in_background(());
+            let answer = client.call(&request, PATIENCE)?;
+            accepted(answer.error_code, answer.error_msg)?;
+        }
+        Verb::Watch => {
+            let (leader, agents, tasks) = (asking.topic("leader")?, asking.topic("agents")?, asking.topic("tasks")?);
+            let _spinning = asking.node.spin_in_background(());
+            loop {
+                let mut lines = agents_table(&wait(&leader)?, &wait(&agents)?);
+                lines.push(String::new());
+                lines.extend(tasks_table(&wait(&tasks)?));
+                // On a terminal each picture takes the place of the one before.
+                let home = if std::io::stdout().is_terminal() { "\x1b[H\x1b[J" } else { "" };
+                say!("{home}{}", lines.join("\n"));
+                std::thread::sleep(PICTURE);
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn accepted(code: u8, reason: String) -> Result<(), SwarmError> {
+    if code == 0 { Ok(()) } else { Err(SwarmError::Refused(reason)) }
+}
+
+fn seconds(option: &'static str, value: f64) -> Result<f64, SwarmError> {
+    if (0.0..=1e9).contains(&value) { Ok(value) } else { Err(SwarmError::Seconds { option, value }) }
+}
+
+fn task(submit: &Submit, now: Stamp) -> Result<SwarmTask, SwarmError> {
+    let takes = seconds("takes", submit.takes)?;
+    let mut task = SwarmTask {
+        id: submit.id.clone(),
+        kind: submit.kind.clone(),
+        priority: submit.priority as u8,
+        required_capabilities: submit.capabilities.clone(),
+        depends_on: submit.depends_on.clone(),
+        duration_estimate: RosDuration { sec: takes as i32, nanosec: (takes.fract() * 1e9) as u32 },
+        preferred_agents: submit.prefer.clone(),
+        excluded_agents: submit.exclude.clone(),
+        ..SwarmTask::default()
+    };
+    if let Some(within) = submit.within {
+        let within = seconds("within", within)?;
+        task.deadline = ecps_ros::time(Stamp(now.0.saturating_add((within * 1e9) as i64)));
+    }
+    if let Some((x, y)) = submit.x.zip(submit.y) {
+        task.has_location = true;
+        (task.location.position.x, task.location.position.y) = (x, y);
+        (task.location.orientation.z, task.location.orientation.w) = (submit.heading / 2.0).sin_cos();
+    }
+    Ok(task)
+}
+
+fn word(words: &[&'static str], number: u8) -> &'static str {
+    words.get(usize::from(number)).copied().unwrap_or("?")
+}
+
+fn agents_table(leader: &SwarmLeader, agents: &SwarmAgents) -> Vec<String> {
+    let led = match leader.mode {
+        0 if leader.leader.is_empty() => "nobody leads yet".to_owned(),
+        0 => format!("{} leads, term {}", leader.leader, leader.term),
+        1 => format!("cut off from a quorum: {}", leader.reason),
+        _ => "starting".to_owned(),
+    };
+    let mut lines = vec![format!(
+        "{led}; {} of {} voters are reachable: {}",
+        leader.reachable.len(),
+        leader.voters.len(),
+        leader.reachable.join(", ")
+    )];
+    lines.push(format!(
+        "{:<16} {:<8} {:<12} {:>6} {:>8} {:>6} {:>6} {:>18}  {}",
+        "agent", "health", "state", "epoch", "silence", "load", "phi", "at", "tasks"
+    ));
+    for peer in &agents.agents {
+        let (agent, at) = (&peer.agent, &peer.agent.pose.position);
+        lines.push(format!(
+            "{:<16} {:<8} {:<12} {:>6} {:>6.1} s {:>5.0}% {:>6.1} {:>18}  {}",
+            agent.id,
+            word(&["alive", "suspect", "lost", "left"], peer.health),
+            word(&["discovering", "forming", "coordinating", "executing", "completed", "failed"], agent.state),
+            agent.epoch,
+            peer.silence,
+            agent.load * 100.0,
+            peer.phi,
+            format!("({:.2}, {:.2})", at.x, at.y),
+            agent.tasks.join(" ")
+        ));
+    }
+    for (reason, count) in agents.refusal_reasons.iter().zip(&agents.refusal_counts) {
+        lines.push(format!("{count} messages refused: {reason}"));
+    }
+    lines
+}
+
+const STATES: [&str; 7] = ["blocked", "waiting", "awarded", "running", "completed", "failed", "cancelled"];
+
+fn tasks_table(tasks: &SwarmTasks) -> Vec<String> {
+    let counts: Vec<String> = STATES
+        .iter()
+        .zip(&tasks.counts)
+        .filter(|(_, count)| **count > 0)
+        .map(|(state, n)| format!("{n} {state}"))
+        .collect();
+    let mut lines = vec![if counts.is_empty() { "no tasks".to_owned() } else { counts.join(", ") }];
+    lines.push(format!(
+        "{:<24} {:<12} {:<10} {:<10} {:<16} {:>6}  {}",
+        "task", "kind", "priority", "state", "agent", "award", "why"
+    ));
+    for task in &tasks.tasks {
+        lines.push(format!(
+            "{:<24} {:<12} {:<10} {:<10} {:<16} {:>6}  {}",
+            task.task.id,
+            task.task.kind,
+            word(&["normal", "critical", "high", "normal", "low", "background"], task.task.priority),
+            word(&STATES, task.state),
+            task.agent,
+            task.award,
+            task.reason
+        ));
+    }
+    lines
+}
