@@ -78,7 +78,9 @@ impl Etcd {
         drop(held);
         let mut etcd = Etcd { folder: super::folder(), clients, members, running: BTreeMap::new() };
         (1..=3).for_each(|id| etcd.spawn(id));
-        (1..=3).for_each(|id| drop(runtime.block_on(etcd.wait(id))));
+        for id in 1..=3 {
+            runtime.block_on(etcd.wait(id));
+        }
         Some(etcd)
     }
 
