@@ -219,3 +219,32 @@ impl<'a> Problem<'a> {
         Solved { row_prices, column_of: self.column_of, column_prices: self.prices }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::motion::scene::Dice;
+
+    /// Auction and row reduction mostly leave nothing to search for, so that here paths do all of the work.
+    #[test]
+    fn paths_alone_find_the_same_and_prove_it() {
+        for seed in 0..60 {
+            let mut dice = Dice::new(seed);
+            let rows = 1 + seed as usize % 40;
+            let columns = rows + seed as usize % 3 * 5;
+            let costs: Vec<f64> = (0..rows * columns).map(|_| dice.within(-50.0, 50.0)).collect();
+            let mut problem = Problem::new(&costs, rows, columns);
+            (0..rows).for_each(|row| problem.augment(row));
+            let (found, expected) = (problem.finish(), solve(&costs, rows, columns));
+            let cost = |solved: &Solved| -> f64 {
+                solved.column_of.iter().enumerate().map(|(row, column)| costs[row * columns + column]).sum()
+            };
+            assert!((cost(&found) - cost(&expected)).abs() < 1e-9, "seed {seed}");
+            for (row, price) in found.row_prices.iter().enumerate() {
+                for (column, other) in found.column_prices.iter().enumerate() {
+                    assert!(costs[row * columns + column] - price - other > -1e-9, "seed {seed}");
+                }
+            }
+        }
+    }
+}

@@ -247,6 +247,16 @@ mod tests {
     }
 
     #[test]
+    fn neighbours_agree_on_a_velocity() {
+        let parameters = Parameters { gamma: 0.0, gamma_velocity: 0.0, ..Parameters::default() };
+        let me = agent(0.0, 0.0);
+        let mut other = agent(parameters.distance, 0.0);
+        other.velocity = Vector2::new(0.0, 1.0);
+        let pulled = flock(&me, &[other], &[], &me, &parameters).unwrap();
+        assert!(pulled.y > 0.05 && pulled.x.abs() < 1e-9, "{pulled}");
+    }
+
+    #[test]
     fn forces_are_slopes_of_one_potential_and_so_opposite() {
         let parameters = Parameters { gamma: 0.0, gamma_velocity: 0.0, ..Parameters::default() };
         let (one, other) = (
