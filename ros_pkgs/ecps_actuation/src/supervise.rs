@@ -29,8 +29,8 @@ pub trait Hands {
 
 /// How long somebody has to listen before a stop counts as heard. DDS tells a writer of its reader and a reader of its writer
 /// apart from one another; what of that is lost is said again after a second (Fast DDS, `edp_heartbeat_period`), and until
-/// then the reader ignores what is written.
-pub const SETTLING: Duration = Duration::from_millis(1500);
+/// then the reader ignores what is written. Long enough for it to be lost twice.
+pub const SETTLING: Duration = Duration::from_millis(2500);
 
 /// Since when somebody listens.
 #[derive(Debug, Clone, Copy, Default)]
