@@ -210,7 +210,8 @@ fn encode(section: &mut Section) {
     let (mut samples, mut ratios) = ([Sample::default(), Sample::default()], [0.0; 2]);
     // In turn, so that a moment in which the machine is slow is both's.
     for _ in 0..200 {
-        for ((sample, ratio), compression) in samples.iter_mut().zip(&mut ratios).zip([chosen, Compression::default()]) {
+        for ((sample, ratio), compression) in samples.iter_mut().zip(&mut ratios).zip([chosen, Compression::default()])
+        {
             let started = Instant::now();
             let payload = packer.pack(tensor.data(), compression).unwrap();
             std::hint::black_box(crc32fast::hash(&payload));
