@@ -110,10 +110,10 @@ impl Coordinator {
         let (id, member) = (agent.id.clone(), agent.member.clone());
         match registry.hear(agent, now()) {
             Ok(heard) => {
-                drop(registry);
-                if let Some(at) = member {
-                    self.shared.group.learn(&at);
+                if member.is_some_and(|at| !self.shared.group.knows(&at)) {
+                    self.shared.group.learn(registry.peers().filter_map(|peer| peer.agent.member.as_ref()));
                 }
+                drop(registry);
                 match heard {
                     Heard::Beat => {}
                     Heard::Joined => tracing::info!("agent '{id}' joined"),

@@ -129,11 +129,15 @@ impl Group {
         MemberAt { id: self.id(), address: self.address.clone() }
     }
 
-    /// An agent tells where its member is.
-    pub(super) fn learn(&self, at: &MemberAt) {
-        if at.id != self.id() {
-            lock(&self.addresses).insert(at.id, at.address.clone());
-        }
+    /// Whether a member is known to be there.
+    pub(super) fn knows(&self, at: &MemberAt) -> bool {
+        lock(&self.addresses).get(&at.id).is_some_and(|address| *address == at.address)
+    }
+
+    /// Takes in where the members of all known agents are; others are forgotten.
+    pub(super) fn learn<'a>(&self, members: impl Iterator<Item = &'a MemberAt>) {
+        let others = members.filter(|at| at.id != self.id()).map(|at| (at.id, at.address.clone()));
+        *lock(&self.addresses) = others.chain([(self.id(), self.address.clone())]).collect();
     }
 
     pub(super) fn leader(&self) -> Option<Leader> {
@@ -211,5 +215,7 @@ fn count(path: &Path, next: impl FnOnce(u64) -> u64) -> std::io::Result<u64> {
     writeln!(file, "{number}")?;
     file.sync_all()?;
     fs::rename(part, path)?;
+    // Or a loss of power could bring the number before back.
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())?;
     Ok(number)
 }
