@@ -3,21 +3,20 @@
 mod send;
 
 use std::process::ExitCode;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use ecps_core::clock::{RosClock as _, SystemRos};
 use ecps_ros::r2r::ecps_msgs::msg::{Caller, GateState, JointLimit, SupervisorState};
 use ecps_ros::r2r::ecps_msgs::srv::{EnableGate, ResetGate, SetLimits};
 use ecps_ros::r2r::std_srvs::srv::Trigger;
-use ecps_ros::{ActionError, CallError, Message, Node, NodeClock, Parameters, Spinning, StartError, qos};
+use ecps_ros::{ActionError, CallError, Message, Node, NodeClock, Spinning, StartError};
 use thiserror::Error;
 
+use crate::asking::{self, Last, PATIENCE};
 use crate::say::say;
 
-/// Within which a node answers.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Name of the node that asks.
+const NODE: &str = "ecps_eap";
 /// Within which a supervisor tells that it is there.
 const MOMENT: Duration = Duration::from_secs(2);
 
@@ -83,19 +82,24 @@ struct Limits {
 }
 
 impl Limits {
-    /// The joint that is named, and what is to change of it.
-    fn joint(&self) -> Option<JointLimit> {
-        let (least, greatest) = match self.positions.as_slice() {
+    /// The joint that is named, and what is to change of it. Zeros would say "as before", which nobody types.
+    fn joint(&self) -> Result<Option<JointLimit>, EapError> {
+        let Some(joint) = self.joint.clone() else { return Ok(None) };
+        let zero = |option| {
+            let reason = format!("{option} is 0, which leaves the joint no room; name what it may do");
+            EapError::Refused { what: "the limits", reason }
+        };
+        let (min_position, max_position) = match self.positions.as_slice() {
+            [0.0, 0.0] => return Err(zero("--positions")),
             [least, greatest] => (*least, *greatest),
             _ => (0.0, 0.0),
         };
-        Some(JointLimit {
-            joint: self.joint.clone()?,
-            min_position: least,
-            max_position: greatest,
-            max_velocity: self.velocity.unwrap_or_default(),
-            max_effort: self.effort.unwrap_or_default(),
-        })
+        let given = |option, value: Option<f64>| match value {
+            Some(0.0) => Err(zero(option)),
+            value => Ok(value.unwrap_or_default()),
+        };
+        let (max_velocity, max_effort) = (given("--velocity", self.velocity)?, given("--effort", self.effort)?);
+        Ok(Some(JointLimit { joint, min_position, max_position, max_velocity, max_effort }))
     }
 }
 
@@ -127,9 +131,6 @@ pub enum EapError {
     },
 }
 
-/// The last message of a topic.
-type Last<T> = Arc<(Mutex<Option<T>>, Condvar)>;
-
 struct Robot {
     node: Node<()>,
     clock: NodeClock,
@@ -138,9 +139,7 @@ struct Robot {
 
 impl Robot {
     fn new(options: &Eap) -> Result<Robot, EapError> {
-        let arguments = ["--ros-args".to_owned(), "-p".to_owned(), format!("use_sim_time:={}", options.use_sim_time)];
-        let args = ecps_ros::Args::parse(arguments).map_err(StartError::from)?;
-        let node = Node::start("ecps_eap", &args, |_: &mut Parameters| Ok(()))?;
+        let node = asking::node(NODE, options.use_sim_time)?;
         let namespace = match options.namespace.trim_matches('/') {
             "" => String::new(),
             name => format!("/{name}"),
@@ -156,11 +155,8 @@ impl Robot {
         self.name(&format!("eap_executor/{name}"))
     }
 
-    fn last<T: Message>(&mut self, topic: &str) -> Result<Last<T>, EapError> {
-        let last = Last::default();
-        let heard = Arc::clone(&last);
-        self.node.subscribe(topic, qos::latched(), move |(), message: T| keep(&heard, message))?;
-        Ok(last)
+    fn last<T: Message + Clone>(&mut self, topic: &str) -> Result<Last<T>, EapError> {
+        Ok(Last::of(&mut self.node, topic)?)
     }
 
     fn spin(self) -> Spinning {
@@ -170,29 +166,7 @@ impl Robot {
 
 /// This command as a caller, now.
 fn caller(clock: &NodeClock) -> Caller {
-    // Unique also among several of these, and from one call to the next.
-    let sequence = u64::try_from(SystemRos.now().0).unwrap_or(1);
-    let stamp = ecps_ros::time(clock.now());
-    // As long as somebody waits for the answer; the node may have to be found first.
-    let lifetime = ecps_ros::r2r::builtin_interfaces::msg::Duration { sec: PATIENCE.as_secs() as i32, nanosec: 0 };
-    Caller { id: format!("/ecps_eap/{}", std::process::id()), sequence, stamp, lifetime, ..Caller::default() }
-}
-
-fn keep<T>(last: &Last<T>, message: T) {
-    *last.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
-    last.1.notify_all();
-}
-
-fn wait<T: Clone>(last: &Last<T>, limit: Duration) -> Option<T> {
-    let deadline = Instant::now() + limit;
-    let mut message = last.0.lock().unwrap_or_else(PoisonError::into_inner);
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if message.is_some() || left.is_zero() {
-            return message.clone();
-        }
-        message = last.1.wait_timeout(message, left).unwrap_or_else(PoisonError::into_inner).0;
-    }
+    asking::caller(NODE, clock)
 }
 
 fn accepted(what: &'static str, code: u8, reason: String) -> Result<(), EapError> {
@@ -219,7 +193,7 @@ fn state(mut robot: Robot) -> Result<ExitCode, EapError> {
     let gate = robot.last::<GateState>(&topic)?;
     let supervisor = robot.last::<SupervisorState>(&robot.name("eap_supervisor/state"))?;
     let _spinning = robot.spin();
-    let gate = wait(&gate, PATIENCE).ok_or(EapError::Silent { topic })?;
+    let gate = gate.wait(PATIENCE).ok_or(EapError::Silent { topic })?;
     let mode = match gate.mode {
         0 => "idle",
         1 => "active",
@@ -232,7 +206,7 @@ fn state(mut robot: Robot) -> Result<ExitCode, EapError> {
     );
     say!(
         "supervisor  {}",
-        match wait(&supervisor, MOMENT) {
+        match supervisor.wait(MOMENT) {
             None => "none is there".to_owned(),
             Some(state) if state.watch == 2 => format!("stopped the robot: {}", state.alarm),
             Some(state) if state.watch == 1 => "watching".to_owned(),
@@ -266,7 +240,7 @@ fn reset(mut robot: Robot) -> Result<ExitCode, EapError> {
     let reset = robot.node.client::<ResetGate::Service>(&robot.executor("reset"))?;
     let clock = robot.clock.clone();
     let _spinning = robot.spin();
-    if wait(&supervisor, MOMENT).is_some_and(|state| state.watch == 2) {
+    if supervisor.wait(MOMENT).is_some_and(|state| state.watch == 2) {
         let answer = supervisor_reset.call(&ResetGate::Request { caller: caller(&clock) }, PATIENCE)?;
         accepted("the supervisor", answer.error_code, answer.error_msg)?;
         // The executor hears of it with the next heartbeats.
@@ -281,12 +255,13 @@ fn reset(mut robot: Robot) -> Result<ExitCode, EapError> {
 }
 
 fn set_limits(mut robot: Robot, limits: &Limits) -> Result<ExitCode, EapError> {
+    let joint = limits.joint()?;
     let topic = robot.executor("state");
     let gate = robot.last::<GateState>(&topic)?;
     let client = robot.node.client::<SetLimits::Service>(&robot.executor("set_limits"))?;
     let clock = robot.clock.clone();
     let _spinning = robot.spin();
-    let now = wait(&gate, PATIENCE).ok_or(EapError::Silent { topic })?;
+    let now = gate.wait(PATIENCE).ok_or(EapError::Silent { topic })?;
     let asked = SetLimits::Request {
         caller: caller(&clock),
         max_linear_speed: limits.linear_speed.unwrap_or(now.max_linear_speed),
@@ -295,7 +270,7 @@ fn set_limits(mut robot: Robot, limits: &Limits) -> Result<ExitCode, EapError> {
         max_angular_speed: limits.angular_speed.unwrap_or(now.max_angular_speed),
         max_angular_acceleration: limits.angular_acceleration.unwrap_or(now.max_angular_acceleration),
         max_angular_jerk: limits.angular_jerk.unwrap_or(now.max_angular_jerk),
-        joints: limits.joint().into_iter().collect(),
+        joints: joint.into_iter().collect(),
     };
     let given = [
         limits.linear_speed,

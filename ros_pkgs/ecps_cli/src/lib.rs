@@ -20,6 +20,8 @@
 //! | `swarm` | `ecps swarm`: a swarm's agents and tasks |
 //! | [`report`] | the demo's result as a page, as a picture and as a table in the terminal |
 
+#[cfg(feature = "ros")]
+mod asking;
 pub mod bag;
 pub mod conformance;
 pub mod delimited;

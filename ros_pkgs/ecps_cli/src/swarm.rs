@@ -2,21 +2,21 @@
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use ecps_core::clock::{RosClock as _, Stamp, SystemRos};
+use ecps_core::clock::{RosClock as _, Stamp};
 use ecps_ros::r2r::builtin_interfaces::msg::Duration as RosDuration;
 use ecps_ros::r2r::ecps_msgs::msg::{Caller, SwarmAgents, SwarmLeader, SwarmTask, SwarmTasks};
 use ecps_ros::r2r::ecps_msgs::srv::{CancelTask, SubmitTask};
-use ecps_ros::{CallError, Message, Node, NodeClock, Parameters, StartError, qos};
+use ecps_ros::{CallError, Message, Node, NodeClock, StartError};
 use thiserror::Error;
 
+use crate::asking::{self, Last, PATIENCE};
 use crate::say::say;
 
-/// Within which a coordinator tells or answers.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Name of the node that asks.
+const NODE: &str = "ecps_swarm";
 /// Between two pictures of the live table.
 const PICTURE: Duration = Duration::from_millis(500);
 
@@ -127,20 +127,27 @@ pub enum SwarmError {
     },
 }
 
-/// The last message of a topic.
-type Last<T> = Arc<(Mutex<Option<T>>, Condvar)>;
-
 struct Asking {
     node: Node<()>,
     clock: NodeClock,
     prefix: String,
 }
 
+/// A topic of the coordinator, and what came on it last.
+struct Told<T> {
+    topic: String,
+    last: Last<T>,
+}
+
+impl<T: Clone> Told<T> {
+    fn wait(&self) -> Result<T, SwarmError> {
+        self.last.wait(PATIENCE).ok_or_else(|| SwarmError::Silent { topic: self.topic.clone() })
+    }
+}
+
 impl Asking {
     fn new(options: &Swarm) -> Result<Asking, SwarmError> {
-        let arguments = ["--ros-args".to_owned(), "-p".to_owned(), format!("use_sim_time:={}", options.use_sim_time)];
-        let args = ecps_ros::Args::parse(arguments).map_err(StartError::from)?;
-        let node = Node::start("ecps_swarm", &args, |_: &mut Parameters| Ok(()))?;
+        let node = asking::node(NODE, options.use_sim_time)?;
         let prefix = match options.namespace.trim_matches('/') {
             "" => "/swarm_coordinator".to_owned(),
             name => format!("/{name}/swarm_coordinator"),
@@ -148,35 +155,13 @@ impl Asking {
         Ok(Asking { clock: node.clock(), node, prefix })
     }
 
-    fn topic<T: Message>(&mut self, name: &str) -> Result<(String, Last<T>), SwarmError> {
-        let (topic, last) = (format!("{}/{name}", self.prefix), Last::default());
-        let heard = Arc::clone(&last);
-        self.node.subscribe(&topic, qos::latched(), move |(), message: T| {
-            *heard.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
-            heard.1.notify_all();
-        })?;
-        Ok((topic, last))
+    fn told<T: Message + Clone>(&mut self, name: &str) -> Result<Told<T>, SwarmError> {
+        let topic = format!("{}/{name}", self.prefix);
+        Ok(Told { last: Last::of(&mut self.node, &topic)?, topic })
     }
 
     fn caller(&self) -> Caller {
-        // Unique also among several of these, and from one call to the next.
-        let sequence = u64::try_from(SystemRos.now().0).unwrap_or(1);
-        let lifetime = RosDuration { sec: PATIENCE.as_secs() as i32, nanosec: 0 };
-        let stamp = ecps_ros::time(self.clock.now());
-        Caller { id: format!("/ecps_swarm/{}", std::process::id()), sequence, stamp, lifetime, ..Caller::default() }
-    }
-}
-
-fn wait<T: Clone>((topic, last): &(String, Last<T>)) -> Result<T, SwarmError> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut message = last.0.lock().unwrap_or_else(PoisonError::into_inner);
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match &*message {
-            Some(message) => return Ok(message.clone()),
-            None if left.is_zero() => return Err(SwarmError::Silent { topic: topic.clone() }),
-            None => message = last.1.wait_timeout(message, left).unwrap_or_else(PoisonError::into_inner).0,
-        }
+        asking::caller(NODE, &self.clock)
     }
 }
 
@@ -188,14 +173,14 @@ pub fn run(options: &Swarm) -> Result<ExitCode, SwarmError> {
     let mut asking = Asking::new(options)?;
     match &options.verb {
         Verb::Agents => {
-            let (leader, agents) = (asking.topic("leader")?, asking.topic("agents")?);
+            let (leader, agents) = (asking.told("leader")?, asking.told("agents")?);
             let _spinning = asking.node.spin_in_background(());
-            agents_table(&wait(&leader)?, &wait(&agents)?).iter().for_each(|line| say!("{line}"));
+            agents_table(&leader.wait()?, &agents.wait()?).iter().for_each(|line| say!("{line}"));
         }
         Verb::Tasks => {
-            let tasks = asking.topic("tasks")?;
+            let tasks = asking.told("tasks")?;
             let _spinning = asking.node.spin_in_background(());
-            tasks_table(&wait(&tasks)?).iter().for_each(|line| say!("{line}"));
+            tasks_table(&tasks.wait()?).iter().for_each(|line| say!("{line}"));
         }
         Verb::Submit(submit) => {
             let request = SubmitTask::Request { caller: asking.caller(), task: task(submit, asking.clock.now())? };
@@ -213,12 +198,12 @@ pub fn run(options: &Swarm) -> Result<ExitCode, SwarmError> {
             accepted(answer.error_code, answer.error_msg)?;
         }
         Verb::Watch => {
-            let (leader, agents, tasks) = (asking.topic("leader")?, asking.topic("agents")?, asking.topic("tasks")?);
+            let (leader, agents, tasks) = (asking.told("leader")?, asking.told("agents")?, asking.told("tasks")?);
             let _spinning = asking.node.spin_in_background(());
             loop {
-                let mut lines = agents_table(&wait(&leader)?, &wait(&agents)?);
+                let mut lines = agents_table(&leader.wait()?, &agents.wait()?);
                 lines.push(String::new());
-                lines.extend(tasks_table(&wait(&tasks)?));
+                lines.extend(tasks_table(&tasks.wait()?));
                 // On a terminal each picture takes the place of the one before.
                 let home = if std::io::stdout().is_terminal() { "\x1b[H\x1b[J" } else { "" };
                 say!("{home}{}", lines.join("\n"));

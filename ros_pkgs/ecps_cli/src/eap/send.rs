@@ -1,7 +1,6 @@
 //! `ecps eap send`: one action, sent and waited for.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,9 +10,10 @@ use ecps_ros::r2r::ecps_msgs::msg::{Caller, EapAction};
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
 use ecps_ros::{GoalId, qos};
 
+use crate::asking::{Last, PATIENCE};
 use crate::say::say;
 
-use super::{EapError, Last, PATIENCE, Robot, caller, keep, wait};
+use super::{EapError, Robot, caller};
 
 /// Within which an action ends.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -109,13 +109,13 @@ pub(super) fn send(mut robot: Robot, order: &Order) -> Result<ExitCode, EapError
     let mut action = order.action()?;
     let topic = robot.name("odom");
     let odometry: Last<Odometry> = Last::default();
-    let heard = Arc::clone(&odometry);
-    robot.node.subscribe(&topic, qos::any_sensor(1), move |(), message: Odometry| keep(&heard, message))?;
+    let heard = odometry.clone();
+    robot.node.subscribe(&topic, qos::any_sensor(1), move |(), message: Odometry| heard.keep(message))?;
     let client = robot.node.action_client::<ExecuteAction::Action>(&robot.executor("execute"))?;
     let clock = robot.clock.clone();
     let _spinning = robot.spin();
     if action.kind == 10 {
-        let odometry = wait(&odometry, PATIENCE).ok_or(EapError::Silent { topic })?;
+        let odometry = odometry.wait(PATIENCE).ok_or(EapError::Silent { topic })?;
         action.set_pose.header.frame_id = order.frame.clone().unwrap_or(odometry.header.frame_id);
     }
     // The same caller each time, so that the same id is the same action.
