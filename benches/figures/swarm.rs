@@ -1,6 +1,7 @@
 //! Robots that act as one: how they move, and who does what.
 
 mod motion;
+mod scipy;
 mod tasks;
 
 use ecps_testing::{Process, Ros};

@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 use std::f64::consts::TAU;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use ecps_swarm::assignment::{Costs, assign};
@@ -15,6 +14,7 @@ use ecps_swarm::motion::shape::Shape;
 use ecps_swarm::motion::{CONTROL_PERIOD, MAX_SPEED, SEPARATION};
 use nalgebra::{Isometry2, Vector2};
 
+use super::scipy::SciPy;
 use crate::support::{Sample, Section};
 
 /// Solves of each size, of as many different matrices.
@@ -42,45 +42,8 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     (value, started.elapsed())
 }
 
-/// SciPy in a process of its own, which solves what is in a file for each line that it gets.
-struct SciPy {
-    process: Child,
-    answers: BufReader<ChildStdout>,
-}
-
-impl SciPy {
-    fn start() -> Option<SciPy> {
-        let python = ecps_testing::root().join("target/bench-photo/venv/bin/python");
-        let mut process = Command::new(python)
-            .arg(ecps_testing::root().join("benches/peers/assignment.py"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .ok()?;
-        let answers = BufReader::new(process.stdout.take()?);
-        Some(SciPy { process, answers })
-    }
-
-    /// The least cost and the time that it took, without reading the file.
-    fn solve(&mut self, file: &str, size: usize) -> Option<(f64, Duration)> {
-        writeln!(self.process.stdin.as_mut()?, "{file} {size}").ok()?;
-        let mut line = String::new();
-        self.answers.read_line(&mut line).ok()?;
-        let (cost, seconds) = line.trim().split_once(' ')?;
-        Some((cost.parse().ok()?, Duration::from_secs_f64(seconds.parse().ok()?)))
-    }
-}
-
-impl Drop for SciPy {
-    fn drop(&mut self) {
-        // It ends with its input.
-        drop(self.process.stdin.take());
-        let _ = self.process.wait();
-    }
-}
-
 fn assignments(section: &mut Section) {
-    let mut scipy = SciPy::start();
+    let mut scipy = SciPy::start("assignment.py");
     for size in [1000, 2000] {
         let (mut ours, mut theirs) = (Sample::default(), Sample::default());
         for seed in 0..SOLVES {
@@ -96,7 +59,8 @@ fn assignments(section: &mut Section) {
             let mut file = tempfile::NamedTempFile::new().unwrap();
             let values = (0..size * size).flat_map(|pair| squared(pair / size, pair % size).to_le_bytes());
             file.write_all(&values.collect::<Vec<u8>>()).unwrap();
-            if let Some((cost, time)) = scipy.as_mut().and_then(|s| s.solve(file.path().to_str().unwrap(), size)) {
+            let order = format!("{} {size}", file.path().display());
+            if let Some((cost, time)) = scipy.as_mut().and_then(|scipy| scipy.solve(&order)) {
                 assert!((cost - assignment.cost).abs() < 1e-6 * cost, "SciPy found {cost}, we {}", assignment.cost);
                 theirs.push(time);
             }

@@ -1,8 +1,6 @@
 //! Allocations beside SciPy's `milp`, and awards through the queue's state machine.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdout, Command as Program, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ecps_consensus::application::Application as _;
 use ecps_core::clock::{Stamp, Steady};
@@ -13,6 +11,7 @@ use ecps_swarm::motion::scene::Dice;
 use ecps_swarm::tasks::{self, Command, Location, Outcome, Priority, Report, State, Task, Tasks, What};
 use rusqlite::Connection;
 
+use super::scipy::SciPy;
 use crate::support::{Sample, Section};
 
 const TASKS: usize = 100;
@@ -25,42 +24,6 @@ const SUSTAINED: usize = 4_000;
 pub(super) fn measure(section: &mut Section) {
     allocations(section);
     awards(section);
-}
-
-/// SciPy in a process of its own.
-struct SciPy {
-    process: Child,
-    answers: BufReader<ChildStdout>,
-}
-
-impl SciPy {
-    fn start() -> Option<SciPy> {
-        let root = ecps_testing::root();
-        let mut process = Program::new(root.join("target/bench-photo/venv/bin/python"))
-            .arg(root.join("benches/peers/allocation.py"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .ok()?;
-        let answers = BufReader::new(process.stdout.take()?);
-        Some(SciPy { process, answers })
-    }
-
-    fn solve(&mut self, file: &str, tasks: usize, slots: usize) -> Option<(f64, Duration)> {
-        writeln!(self.process.stdin.as_mut()?, "{file} {tasks} {slots}").ok()?;
-        let mut line = String::new();
-        self.answers.read_line(&mut line).ok()?;
-        let (cost, seconds) = line.trim().split_once(' ')?;
-        Some((cost.parse().ok()?, Duration::from_secs_f64(seconds.parse().ok()?)))
-    }
-}
-
-impl Drop for SciPy {
-    fn drop(&mut self) {
-        // It ends with its input.
-        drop(self.process.stdin.take());
-        let _ = self.process.wait();
-    }
 }
 
 fn some(dice: &mut Dice, chance: f64) -> Vec<String> {
@@ -93,7 +56,7 @@ fn tasks(dice: &mut Dice) -> Vec<Task> {
 }
 
 fn allocations(section: &mut Section) {
-    let mut scipy = SciPy::start();
+    let mut scipy = SciPy::start("allocation.py");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("costs").to_str().unwrap().to_owned();
     let [mut ours, mut theirs] = std::array::from_fn(|_| Sample::default());
@@ -121,7 +84,8 @@ fn allocations(section: &mut Section) {
             row.for_each(|cost| bytes.extend(cost.to_le_bytes()));
         }
         std::fs::write(&file, bytes).unwrap();
-        if let Some((least, took)) = scipy.as_mut().and_then(|scipy| scipy.solve(&file, TASKS, slots.len())) {
+        let order = format!("{file} {TASKS} {}", slots.len());
+        if let Some((least, took)) = scipy.as_mut().and_then(|scipy| scipy.solve(&order)) {
             theirs.push(took);
             gap = gap.max(plan.cost / least - 1.0);
         } else {
