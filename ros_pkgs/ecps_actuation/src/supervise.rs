@@ -197,13 +197,14 @@ mod tests {
     #[test]
     fn a_robot_is_reached_when_it_has_listened_for_a_while_and_not_after_it_has_left() {
         let at = |ms| Steady(Duration::from_millis(ms));
+        let settling = u64::try_from(SETTLING.as_millis()).unwrap();
         let mut listeners = Listeners::default();
         assert!(!listeners.hear(0, at(0)));
         assert!(!listeners.hear(1, at(100)));
-        assert!(!listeners.hear(1, at(1599)));
-        assert!(listeners.hear(1, at(1600)));
-        assert!(!listeners.hear(0, at(1700)));
-        assert!(!listeners.hear(2, at(1720)), "whoever comes anew has to be told anew");
-        assert!(listeners.hear(1, at(3220)));
+        assert!(!listeners.hear(1, at(100 + settling - 1)));
+        assert!(listeners.hear(1, at(100 + settling)));
+        assert!(!listeners.hear(0, at(5000)));
+        assert!(!listeners.hear(2, at(5020)), "whoever comes anew has to be told anew");
+        assert!(listeners.hear(1, at(5020 + settling)));
     }
 }
