@@ -139,6 +139,22 @@ fn a_sending_bridge_that_is_killed_and_starts_anew_is_heard_at_once() {
 }
 
 #[test]
+fn large_chunks_go_in_lent_memory_where_all_who_listen_hear_them_there() {
+    let ros = Ros::new();
+    let parameters = [
+        "streams:=[camera]",
+        "camera.type:=sensor_msgs/msg/Image",
+        "camera.reliability:=reliable",
+        "camera.compression:=none",
+    ];
+    let arguments: Vec<&str> =
+        parameters.iter().chain(&["camera.max_frame_bytes:=524288"]).flat_map(|parameter| ["-p", parameter]).collect();
+    let bridge = ros.node_in_fast_lane("ltp_bridge", &arguments);
+    ros.peer("loaned.py", &[]);
+    bridge.interrupt().assert_success();
+}
+
+#[test]
 fn a_type_that_was_not_compiled_in_is_refused_by_name() {
     let ros = Ros::new();
     let arguments = ["--ros-args", "-p", "streams:=[gps]", "-p", "gps.type:=gps_msgs/msg/GPSFix"];

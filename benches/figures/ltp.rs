@@ -88,7 +88,7 @@ pub(crate) fn measure() -> Section {
         }
         // What the policy of docs/ltp.md passes over.
         if bytes >= 1_000_000 {
-            let cut = if bytes < 1 << 20 { "in two chunks" } else { "in chunks of 1 MiB, not of 512 KiB" };
+            let cut = if bytes < 1 << 20 { "whole, copied" } else { "in chunks of 1 MiB, copied" };
             section.row(
                 format!("{}: LTP {cut}, {rate} Hz", size(bytes)),
                 &pair("ltp-other-cut", true, bytes, rate, theirs),
@@ -150,7 +150,7 @@ fn pair(way: &str, shared: bool, bytes: usize, rate: u32, count: usize) -> Sampl
         command.args(["as-peer", &role, way, &bytes.to_string(), &rate.to_string(), &count.to_string()]);
         command.env_remove("FASTRTPS_DEFAULT_PROFILES_FILE");
         if shared {
-            command.env("FASTRTPS_DEFAULT_PROFILES_FILE", profile());
+            command.env("FASTRTPS_DEFAULT_PROFILES_FILE", profile()).env("ROS_DISABLE_LOANED_MESSAGES", "0");
         }
         command
     })

@@ -114,7 +114,8 @@ impl Ros {
         let mut command = self.command(binaries().join(name));
         command.arg("--ros-args").args(ros_arguments);
         let profile = root().join("config/fastdds_shared_memory.xml");
-        let node = Process::start(name, command.env("FASTRTPS_DEFAULT_PROFILES_FILE", profile));
+        command.env("FASTRTPS_DEFAULT_PROFILES_FILE", profile).env("ROS_DISABLE_LOANED_MESSAGES", "0");
+        let node = Process::start(name, &mut command);
         node.wait_for_line(&format!("{name} is up"), SOON);
         node
     }

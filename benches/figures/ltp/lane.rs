@@ -20,7 +20,7 @@ use crate::support;
 
 /// Sent before anything counts.
 const WARM_UP: usize = 20;
-/// Tensors that do not fit a frame go in chunks of so many bytes: while one is copied out, the next is copied in.
+/// Larger tensors go in chunks of so many bytes, in lent memory: while one is copied out, the next is copied in.
 const CHUNK: i64 = 512 << 10;
 const TYPE: &str = "sensor_msgs/msg/Image";
 const TOPIC: &str = "/lane";
@@ -44,7 +44,7 @@ fn source(way: &str, bytes: usize, rate: u32, count: usize) {
     let mut node = support::node();
     let (subscribers, mut publish): (Subscribers, Publish) = match way {
         "ltp" | "ltp-other-cut" => {
-            let whole = (bytes < 1 << 20) == (way == "ltp");
+            let whole = (bytes <= CHUNK as usize) == (way == "ltp");
             let max = if whole { MaxFrame::default() } else { MaxFrame::new(CHUNK).unwrap() };
             let settings = Settings { max, compression: Choice::Fixed(Compression::NONE), ..Settings::default() };
             let publisher = TensorPublisher::new(&mut node, TOPIC, settings).unwrap();

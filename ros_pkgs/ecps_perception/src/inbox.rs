@@ -90,7 +90,7 @@ impl Inbox {
     }
 
     /// Takes in a chunk that came by `link`.
-    pub fn chunk(&mut self, link: &str, chunk: impl Into<ArrivedChunk>, now: Steady) -> Taken {
+    pub fn chunk<'a>(&mut self, link: &str, chunk: impl Into<ArrivedChunk<'a>>, now: Steady) -> Taken {
         let chunk = chunk.into();
         let (source, bytes) = (self.meet(link, chunk.header.as_ref(), now), chunk.piece.bytes().len());
         let events = self.reassembler.chunk(&source, chunk, now);

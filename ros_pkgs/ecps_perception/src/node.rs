@@ -63,7 +63,7 @@ pub struct Bridge {
 #[derive(Debug)]
 struct Stream {
     statistics: Arc<Mutex<Statistics>>,
-    arrivals: TelemetryLane<Arrived>,
+    arrivals: TelemetryLane<Arrived<'static>>,
     inlet: Option<Inlet>,
     /// Kept for their threads.
     _sending: Option<Sending>,
@@ -166,8 +166,8 @@ fn start_stream(node: &mut Node<Bridge>, context: Context<'_>) -> Result<Stream,
         let sender = Sender {
             name: name.to_owned(),
             conversion: conversion.clone(),
+            packets: PacketPublisher::new(node, &own, settings.max)?,
             outbox: Outbox::new(settings),
-            packets: PacketPublisher::new(node, &own)?,
             statistics: Arc::clone(&statistics),
             clock: node.clock(),
             waiting: depth.min(WAITING),
@@ -217,7 +217,7 @@ fn start_stream(node: &mut Node<Bridge>, context: Context<'_>) -> Result<Stream,
         arrivals.clone(),
     )?;
     let arrived = arrivals.clone();
-    link::hear_packets(node, &link, move |_: &mut Bridge, packet| arrived.offer(packet))?;
+    link::hear_packets(node, &link, move |_: &mut Bridge, packet| arrived.offer(packet.into_owned()))?;
     let waiting = arrivals.clone();
     node.note_queue(&format!("{link}/frames"), move || waiting.depth());
     let inlet = sending.as_ref().map(|sending| sending.inlet.clone());

@@ -62,7 +62,7 @@ impl Reassembler {
 
     /// Takes in a chunk. Its own event comes last, except that a reliable stream's tensors follow it whose turn has come;
     /// tensors given up for it come before.
-    pub fn chunk(&mut self, source: &Source, chunk: impl Into<ArrivedChunk>, now: Steady) -> Vec<Event> {
+    pub fn chunk<'a>(&mut self, source: &Source, chunk: impl Into<ArrivedChunk<'a>>, now: Steady) -> Vec<Event> {
         self.taking(|this, events| this.take_chunk(source, chunk.into(), now, events))
     }
 
@@ -129,7 +129,7 @@ impl Reassembler {
     fn take_chunk(
         &mut self,
         source: &Source,
-        chunk: ArrivedChunk,
+        chunk: ArrivedChunk<'_>,
         now: Steady,
         events: &mut Vec<Event>,
     ) -> Result<(), Refusal> {
@@ -174,7 +174,7 @@ impl Reassembler {
 
     /// Sees to it that the chunk fits into every bound, giving up other sets of the same stream where that helps.
     /// Returns the bytes that are still free beyond.
-    fn make_room(&mut self, source: &Source, chunk: &Checked, events: &mut Vec<Event>) -> Result<usize, Refusal> {
+    fn make_room(&mut self, source: &Source, chunk: &Checked<'_>, events: &mut Vec<Event>) -> Result<usize, Refusal> {
         let Bounds { sender_bytes, sets_per_stream, .. } = self.bounds;
         loop {
             let stream = self.streams.get(source);

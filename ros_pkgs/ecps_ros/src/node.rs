@@ -26,6 +26,7 @@ use crate::client::Client;
 use crate::clock::NodeClock;
 use crate::diagnostics::Report;
 use crate::interface::{Message, Service};
+use crate::loan::{LoanPublisher, Loans};
 use crate::parameter::{ParameterError, Parameters, Spec, Value};
 use crate::publisher::{CdrPublisher, Publisher};
 use crate::qos;
@@ -58,6 +59,8 @@ pub struct Node<S> {
 
 impl<S> Drop for Node<S> {
     fn drop(&mut self) {
+        // What waits in them may be lent by the ROS node's subscriptions.
+        self.entities.polls.clear();
         self.log.end();
     }
 }
@@ -161,6 +164,38 @@ impl<S: 'static> Node<S> {
         let qos = self.overridden(topic, Endpoint::Publisher, qos)?;
         let inner = self.ros.create_publisher_untyped(topic, type_name, qos).map_err(StartError::ros(what))?;
         Ok(CdrPublisher::new(inner))
+    }
+
+    /// A publisher of messages of fixed size, in memory that the middleware lends.
+    pub fn loan_publisher<T>(&mut self, topic: &str, qos: QosProfile) -> Result<LoanPublisher<T>, StartError>
+    where
+        T: Message,
+    {
+        let qos = self.overridden(topic, Endpoint::Publisher, qos)?;
+        let inner =
+            self.ros.create_publisher::<T>(topic, qos).map_err(StartError::ros(|| format!("topic '{topic}'")))?;
+        Ok(LoanPublisher::new(inner))
+    }
+
+    /// Calls `handler` on the spin thread for each message of fixed size on `topic`, where it lies: in memory of the middleware
+    /// if that lends it to subscribers, which rcl asks for only where `ROS_DISABLE_LOANED_MESSAGES` is 0.
+    pub fn subscribe_loans<T>(
+        &mut self,
+        topic: &str,
+        qos: QosProfile,
+        mut handler: impl FnMut(&mut S, &T::CStruct) + Send + 'static,
+    ) -> Result<StreamMeter, StartError>
+    where
+        T: Message,
+    {
+        let qos = self.overridden(topic, Endpoint::Subscription, qos)?;
+        let stream =
+            self.ros.subscribe_native::<T>(topic, qos).map_err(StartError::ros(|| format!("topic '{topic}'")))?;
+        let meter = StreamMeter::new(topic);
+        self.drain(Loans::new(stream), meter.clone(), move |state, batch| {
+            batch.for_each(|message| handler(state, &message));
+        });
+        Ok(meter)
     }
 
     /// Calls `handler` on the spin thread for each message on `topic`; see [`Node::subscription`] for more than that.

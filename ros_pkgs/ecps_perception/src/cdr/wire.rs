@@ -1,5 +1,6 @@
 //! `ecps_msgs/LtpFrame`, `LtpChunk`, `LtpAck` and `Tensor`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -48,6 +49,40 @@ pub fn packet(packet: &Packet<'_>, memory: Vec<u8>) -> Vec<u8> {
     to.finish()
 }
 
+/// A chunk about to be written into memory of a fixed size, its piece straight to its place.
+#[derive(Debug)]
+pub struct ChunkParts<'a> {
+    head: Vec<u8>,
+    data: &'a [u8],
+    is_final: bool,
+}
+
+impl<'a> ChunkParts<'a> {
+    /// The parts of a packet; none of a whole frame.
+    pub fn of(packet: &'a Packet<'_>) -> Option<ChunkParts<'a>> {
+        let Packet::Chunk { header, data, is_final } = packet else { return None };
+        let mut to = CdrWriter::new(512);
+        write_header(&mut to, header);
+        to.u32(data.len() as u32);
+        Some(ChunkParts { head: to.finish(), data, is_final: *is_final })
+    }
+
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        self.head.len() + self.data.len() + 1
+    }
+
+    /// Writes it to the beginning of `memory`; whether it fits there.
+    pub fn write(&self, memory: &mut [u8]) -> bool {
+        let Some((head, rest)) = memory.split_at_mut_checked(self.head.len()) else { return false };
+        let Some((data, [is_final, ..])) = rest.split_at_mut_checked(self.data.len()) else { return false };
+        head.copy_from_slice(&self.head);
+        data.copy_from_slice(self.data);
+        *is_final = u8::from(self.is_final);
+        true
+    }
+}
+
 /// Reads an `LtpFrame`. Its payload stays in the memory of the message.
 ///
 /// # Errors
@@ -81,7 +116,8 @@ pub fn read_frame(bytes: Vec<u8>) -> Result<Ltp, ReadError> {
 ///
 /// # Errors
 /// [`ReadError`].
-pub fn read_chunk(bytes: Vec<u8>) -> Result<ArrivedChunk, ReadError> {
+pub fn read_chunk<'a>(bytes: impl Into<Cow<'a, [u8]>>) -> Result<ArrivedChunk<'a>, ReadError> {
+    let bytes = bytes.into();
     let mut from = CdrReader::new(&bytes)?;
     let header = read_header(&mut from)?;
     let payload = payload(&mut from, "chunk_data")?;
@@ -207,4 +243,31 @@ fn read_numbers(from: &mut CdrReader<'_>, field: &'static str, limit: usize) -> 
     let bytes = from.sequence(field, 4)?;
     check::at_most(field, bytes.len() / 4, limit, "elements")?;
     Ok(bytes.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chunks::{MaxFrame, Parcel};
+    use crate::codec;
+    use crate::compression::Compression;
+
+    #[test]
+    fn a_chunk_in_memory_of_a_fixed_size_is_the_same_message() {
+        let tensor = Tensor::new("camera", DType::U8, vec![9000], (0..9000_u32).map(|i| i as u8).collect()).unwrap();
+        let frame = codec::encode(&tensor, Compression::NONE, 7).unwrap();
+        let parcel = Parcel::new(frame, MaxFrame::new(4096).unwrap()).unwrap();
+        for index in 0..parcel.packets() {
+            let packet = parcel.packet(index).unwrap();
+            let (written, parts) = (super::packet(&packet, Vec::new()), ChunkParts::of(&packet).unwrap());
+            let mut memory = vec![0xEE; parts.bytes() + 3];
+            assert!(parts.write(&mut memory));
+            assert_eq!(memory[..parts.bytes()], written[..]);
+            assert_eq!(memory[parts.bytes()..], [0xEE; 3]);
+            assert!((0..parts.bytes()).all(|short| !parts.write(&mut memory[..short])));
+            let (lent, own) = (read_chunk(&written[..]).unwrap(), read_chunk(written.clone()).unwrap());
+            assert_eq!(lent.piece.bytes(), own.piece.bytes());
+            assert_eq!(lent.piece.into_vec(), own.piece.into_vec());
+        }
+    }
 }

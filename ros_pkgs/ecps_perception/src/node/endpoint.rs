@@ -47,7 +47,8 @@ impl TensorPublisher {
             bytes_per_second: None,
             ..settings
         };
-        let ends = Arc::new(Mutex::new((Outbox::new(settings), PacketPublisher::new(node, link)?)));
+        let max = settings.max;
+        let ends = Arc::new(Mutex::new((Outbox::new(settings), PacketPublisher::new(node, link, max)?)));
         let heard = Arc::clone(&ends);
         link::hear_acks(node, link, move |_, bytes| {
             let Ok(ack) = wire::read_ack(&bytes) else { return };
@@ -119,7 +120,7 @@ pub fn subscribe_tensors<S: 'static>(
     let acks = AckPublisher::new(node, link)?;
     let end = Arc::new(Mutex::new((inbox, handler)));
     let link_name = link.to_owned();
-    let take = move |state: &mut S, arrived: Arrived| {
+    let take = move |state: &mut S, arrived: Arrived<'_>| {
         let (inbox, handler) = &mut *end.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = match arrived.into_inbox(inbox, &link_name, SystemSteady.now()) {
             Ok(taken) => taken,

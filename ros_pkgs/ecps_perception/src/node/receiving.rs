@@ -80,13 +80,13 @@ const IDLE: Duration = Duration::from_millis(500);
 /// The receiving thread; it ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Receiver {
-    arrivals: TelemetryLane<Arrived>,
+    arrivals: TelemetryLane<Arrived<'static>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Receiver {
-    pub(crate) fn start(mut work: Work, arrivals: TelemetryLane<Arrived>) -> Result<Receiver, StartError> {
+    pub(crate) fn start(mut work: Work, arrivals: TelemetryLane<Arrived<'static>>) -> Result<Receiver, StartError> {
         let (source, stop) = (arrivals.clone(), Arc::new(AtomicBool::new(false)));
         let seen = Arc::clone(&stop);
         let run = move || {
@@ -121,7 +121,7 @@ impl Drop for Receiver {
 }
 
 impl Work {
-    fn take_in(&mut self, arrived: Arrived) {
+    fn take_in(&mut self, arrived: Arrived<'_>) {
         let now = SystemSteady.now();
         let taken = match arrived.into_inbox(&mut self.inbox, &self.link, now) {
             Ok(taken) => taken,

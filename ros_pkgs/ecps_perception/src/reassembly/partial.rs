@@ -97,7 +97,7 @@ impl ChunkRefusal {
 }
 
 /// A chunk that is sound by itself: header, checksum, index, and a tensor of allowed size.
-pub(crate) struct Checked {
+pub(crate) struct Checked<'a> {
     sequence: u32,
     index: u32,
     total: u32,
@@ -109,11 +109,11 @@ pub(crate) struct Checked {
     /// What the sender of a reliable stream still cares for.
     oldest: Option<u32>,
     crc: u32,
-    piece: Piece,
+    piece: Piece<'a>,
 }
 
-impl Checked {
-    pub(crate) fn new(chunk: ArrivedChunk) -> Result<Checked, ChunkRefusal> {
+impl<'a> Checked<'a> {
+    pub(crate) fn new(chunk: ArrivedChunk<'a>) -> Result<Checked<'a>, ChunkRefusal> {
         let header = chunk.header.ok_or(ChunkRefusal::NoHeader)?;
         let (index, total) = (header.chunk_index, header.total_chunks);
         let payload = chunk.piece.bytes();
@@ -200,7 +200,7 @@ pub(crate) enum Added {
 
 impl Partial {
     /// An empty set of which `chunk` is about to be the first. Nothing is allocated for chunks that are not there.
-    pub(crate) fn new(chunk: &Checked, now: Steady) -> Partial {
+    pub(crate) fn new(chunk: &Checked<'_>, now: Steady) -> Partial {
         Partial {
             since: now,
             total: chunk.total,
@@ -216,7 +216,7 @@ impl Partial {
     }
 
     /// Takes in a chunk; `spare` bytes may be used beyond what [`Checked::cost`] and [`Partial::growth`] said.
-    pub(crate) fn add(&mut self, mut chunk: Checked, spare: usize) -> Result<Added, ChunkRefusal> {
+    pub(crate) fn add(&mut self, mut chunk: Checked<'_>, spare: usize) -> Result<Added, ChunkRefusal> {
         if chunk.total != self.total {
             return Err(ChunkRefusal::OtherTotal { found: chunk.total, expected: self.total });
         }
@@ -248,7 +248,7 @@ impl Partial {
         Ok(if received == self.total { Added::Whole } else { Added::Missing { received, total: self.total } })
     }
 
-    fn join(&mut self, piece: Piece, crc: u32, spare: usize) {
+    fn join(&mut self, piece: Piece<'_>, crc: u32, spare: usize) {
         let bytes = piece.bytes();
         self.joined_crc.combine(&crc32fast::Hasher::new_with_initial_len(crc, bytes.len() as u64));
         if self.joined.is_empty() && self.next + 1 == self.total {

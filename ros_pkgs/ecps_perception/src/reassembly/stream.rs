@@ -127,7 +127,7 @@ impl Stream {
     /// Takes in a chunk for which there is room, and `spare` bytes more.
     pub(super) fn add(
         &mut self,
-        chunk: Checked,
+        chunk: Checked<'_>,
         arrival: &Arrival,
         spare: usize,
         events: &mut Vec<Event>,
