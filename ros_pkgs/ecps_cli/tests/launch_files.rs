@@ -272,7 +272,9 @@ fn the_shipped_stack_is_this_plan() {
     let scratch = Scratch::new();
     let node = |package: &str, name: &str, ns: &str, profile: &str, time: &str, level: &str, file: &str| {
         let profile_of_dds = match name {
-            "ltp_bridge" => "FASTRTPS_DEFAULT_PROFILES_FILE=share/ecps/config/fastdds_shared_memory.xml ",
+            "ltp_bridge" => {
+                "FASTRTPS_DEFAULT_PROFILES_FILE=share/ecps/config/fastdds_shared_memory.xml ROS_DISABLE_LOANED_MESSAGES=0 "
+            }
             _ => "",
         };
         format!(
