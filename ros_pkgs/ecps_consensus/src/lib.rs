@@ -7,7 +7,7 @@
 //! | `proposals`, [`reads`] | what it does for clients: commands in batches, linearizable reads |
 //! | [`counters`] | what it counts of itself |
 //! | [`mod@log`], [`machine`], [`state`] | what openraft keeps: log and vote on segments, the state in SQLite, snapshots |
-//! | [`disk`] | where that is, behind a trait |
+//! | [`disk`], `zeroed` | where that is, behind a trait, and how files grow |
 //! | [`network`], [`grpc`] | how members reach each other: a trait, and gRPC |
 //! | [`runtime`] | what runs it all: tokio, or a simulation |
 //! | [`types`], [`wire`] | names, limits, messages |
@@ -92,6 +92,7 @@ pub mod state;
 pub mod types;
 mod window;
 pub mod wire;
+mod zeroed;
 
 pub use application::{Application, Erased, Outcome, Refusal, Session};
 pub use disk::{Disk, MemberFolder};
