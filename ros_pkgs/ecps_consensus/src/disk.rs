@@ -10,12 +10,15 @@ use std::sync::Arc;
 use ecps_journal::storage::{Folder, SegmentFile, Storage, segment_path};
 use rusqlite::Connection;
 
+use crate::zeroed::ZeroedFile;
+
 /// Largest segment read, bytes.
 const SEGMENT_LIMIT: u64 = 1 << 30;
 /// Largest snapshot read, bytes.
 const SNAPSHOT_LIMIT: u64 = 1 << 30;
 
-/// A member's disk: segments of the log, one snapshot, the database of the state machine.
+/// A member's disk: segments of the log, one snapshot, the database of the state machine. Zeros may follow what was written
+/// to a segment.
 pub trait Disk: Storage {
     /// All bytes of segment `number`.
     ///
@@ -29,11 +32,11 @@ pub trait Disk: Storage {
     /// As the system says.
     fn read_at(&self, number: u64, offset: u64, length: usize) -> io::Result<Vec<u8>>;
 
-    /// Returns when segment `number` is on disk as it can be read.
+    /// Cuts what follows the first `length` bytes of segment `number`, and returns when it is on disk as it can be read.
     ///
     /// # Errors
     /// As the system says.
-    fn sync(&self, number: u64) -> io::Result<()>;
+    fn close(&self, number: u64, length: u64) -> io::Result<()>;
 
     /// Size from which on a segment is followed by a new one, bytes.
     fn segment_bytes(&self) -> u64 {
@@ -83,7 +86,8 @@ impl MemberFolder {
 
 impl Storage for MemberFolder {
     fn create(&self, number: u64, superblock: &[u8]) -> io::Result<Arc<dyn SegmentFile>> {
-        self.folder.create(number, superblock)
+        let path = segment_path(&self.path, number);
+        Ok(Arc::new(ZeroedFile::create(&path, &self.path, superblock)?))
     }
 
     fn list(&self) -> io::Result<Vec<(u64, u64)>> {
@@ -110,8 +114,10 @@ impl Disk for MemberFolder {
         Ok(bytes)
     }
 
-    fn sync(&self, number: u64) -> io::Result<()> {
-        File::open(segment_path(&self.path, number))?.sync_all()?;
+    fn close(&self, number: u64, length: u64) -> io::Result<()> {
+        let file = File::options().write(true).open(segment_path(&self.path, number))?;
+        file.set_len(length)?;
+        file.sync_all()?;
         File::open(&self.path)?.sync_all()
     }
 

@@ -5,10 +5,11 @@
 //! | [`application`] | commands, outcomes and sessions, typed |
 //! | [`member`] | one member of a group, and who belongs to it |
 //! | `proposals`, [`reads`] | what it does for clients: commands in batches, linearizable reads |
+//! | `elections` | when it wants to lead |
 //! | [`counters`] | what it counts of itself |
 //! | [`mod@log`], [`machine`], [`state`] | what openraft keeps: log and vote on segments, the state in SQLite, snapshots |
-//! | [`disk`] | where that is, behind a trait |
-//! | [`network`], [`grpc`] | how members reach each other: a trait, and gRPC |
+//! | [`disk`], `zeroed` | where that is, behind a trait, and how files grow |
+//! | [`network`], `ahead`, [`grpc`] | how members reach each other: a trait, what goes over it early, and gRPC |
 //! | [`runtime`] | what runs it all: tokio, or a simulation |
 //! | [`types`], [`wire`] | names, limits, messages |
 //!
@@ -73,9 +74,11 @@
 //! # }
 //! ```
 
+mod ahead;
 pub mod application;
 pub mod counters;
 pub mod disk;
+mod elections;
 pub mod grpc;
 pub mod log;
 pub mod machine;
@@ -92,6 +95,7 @@ pub mod state;
 pub mod types;
 mod window;
 pub mod wire;
+mod zeroed;
 
 pub use application::{Application, Erased, Outcome, Refusal, Session};
 pub use disk::{Disk, MemberFolder};

@@ -11,13 +11,14 @@ use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
 use tokio::sync::oneshot;
 
+use crate::ahead::Ahead;
 use crate::counters::Counters;
 use crate::disk::Disk;
 use crate::runtime::{Runtime, Worker};
 use crate::segments::{LogError, Place, Segments, read_back};
 use crate::types::{Entry, LogId, MemberId, StorageError, StorageIOError, Types, Vote};
 use crate::window::{Found, Window};
-use crate::wire::{self, record::What};
+use crate::wire::{self, record::What, some_id};
 
 /// Locks, also after a panic elsewhere: what is guarded is whole between statements.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -104,13 +105,15 @@ pub struct Log<R: Runtime> {
     writer: Arc<Mutex<Writer>>,
     worker: Worker,
     counters: Arc<Counters>,
+    ahead: Option<Arc<Ahead>>,
 }
 
 impl<R: Runtime> Clone for Log<R> {
     fn clone(&self) -> Log<R> {
         let (memory, writer) = (Arc::clone(&self.memory), Arc::clone(&self.writer));
         let (disk, counters) = (Arc::clone(&self.disk), Arc::clone(&self.counters));
-        Log { member: self.member, disk, memory, writer, worker: self.worker.clone(), counters }
+        let (worker, ahead) = (self.worker.clone(), self.ahead.clone());
+        Log { member: self.member, disk, memory, writer, worker, counters, ahead }
     }
 }
 
@@ -166,7 +169,13 @@ impl<R: Runtime> Log<R> {
             return Err(LogError::Gap { segment: writer.segments.segment(), reason });
         }
         let (memory, writer) = (Arc::new(Mutex::new(memory)), Arc::new(Mutex::new(writer)));
-        Ok(Log { member, disk, memory, writer, worker, counters })
+        Ok(Log { member, disk, memory, writer, worker, counters, ahead: None })
+    }
+
+    /// Sends what a leader writes to the others meanwhile.
+    #[must_use]
+    pub(crate) fn sending(self, ahead: Arc<Ahead>) -> Log<R> {
+        Log { ahead: Some(ahead), ..self }
     }
 
     /// Writes and syncs on the worker, and then says how it went.
@@ -293,12 +302,19 @@ impl<R: Runtime> RaftLogStorage<Types<R>> for Log<R> {
         I::IntoIter: OptionalSend,
     {
         let mut records = Vec::new();
-        {
+        let (vote, previous) = {
             let mut memory = lock(&self.memory);
+            let before = (memory.vote, memory.last());
             for entry in entries {
                 records.push(What::Entry((&entry).into()));
                 memory.push(entry);
             }
+            before
+        };
+        if let Some(vote) = vote.filter(|vote| vote.committed && vote.leader_id.voted_for == Some(self.member))
+            && let Some(ahead) = &self.ahead
+        {
+            ahead.send::<R>((&vote).into(), some_id(previous.as_ref()), &records);
         }
         self.write(records, |result| callback.log_io_completed(result));
         Ok(())

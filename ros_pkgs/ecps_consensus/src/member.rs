@@ -8,8 +8,10 @@ use openraft::{BasicNode, Config, Raft, ServerState, SnapshotPolicy};
 use thiserror::Error;
 use tokio::sync::watch;
 
+use crate::ahead::Ahead;
 use crate::counters::Counters;
 use crate::disk::Disk;
+use crate::elections::{Elections, SHORTEST_MS};
 use crate::log::Log;
 use crate::machine::Machine;
 use crate::network::{Network, Transport};
@@ -68,6 +70,8 @@ pub struct Member<R: Runtime> {
     machine: Machine,
     transport: Arc<dyn Transport>,
     proposals: Proposals<R>,
+    /// Held, as they end with it.
+    elections: Arc<Elections>,
     counters: Arc<Counters>,
 }
 
@@ -79,6 +83,7 @@ impl<R: Runtime> Clone for Member<R> {
             machine: self.machine.clone(),
             transport: Arc::clone(&self.transport),
             proposals: self.proposals.clone(),
+            elections: Arc::clone(&self.elections),
             counters: Arc::clone(&self.counters),
         }
     }
@@ -97,14 +102,19 @@ impl<R: Runtime> Member<R> {
         options: Options,
     ) -> Result<Member<R>, StartError> {
         let counters = Arc::<Counters>::default();
+        let ahead = Arc::new(Ahead::new(Arc::clone(&transport)));
         let log = Log::<R>::open(Arc::clone(&disk), id, R::worker("raft-log")?, Arc::clone(&counters))?;
+        let log = log.sending(Arc::clone(&ahead));
         let machine = Machine::open(disk, application, R::worker("raft-state")?, Arc::clone(&counters))?;
         let config = Config {
             cluster_name: "ecps".to_owned(),
-            heartbeat_interval: 50,
-            // A follower waits for the longer of these, and for a time between the two, before it stands for election.
-            election_timeout_min: 100,
-            election_timeout_max: 200,
+            // openraft looks whether one is due each one and a half times of this, so that they come each 49 ms.
+            heartbeat_interval: 33,
+            // See `elections`. What is left of these is how long a reply to a candidate may take, and how long a member that
+            // heard a leader grants no vote.
+            enable_elect: false,
+            election_timeout_min: SHORTEST_MS - 1,
+            election_timeout_max: SHORTEST_MS,
             install_snapshot_timeout: 2_000,
             snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_entries),
             max_in_snapshot_log_to_keep: options.kept_entries,
@@ -114,11 +124,13 @@ impl<R: Runtime> Member<R> {
             ..Config::default()
         };
         let config = Arc::new(config.validate().map_err(|e| StartError::Raft(e.to_string()))?);
-        let network = Network(Arc::clone(&transport));
+        let elections = Arc::new(Elections::new());
+        let network = Network::new(Arc::clone(&transport), ahead, &elections);
         let raft = Raft::new(id, config, network, log, machine.clone());
         let raft = raft.await.map_err(|e| StartError::Raft(e.to_string()))?;
         let proposals = Proposals::begin(raft.clone(), Arc::clone(&counters));
-        Ok(Member { id, raft, machine, transport, proposals, counters })
+        elections.begin(raft.clone());
+        Ok(Member { id, raft, machine, transport, proposals, elections, counters })
     }
 
     /// Begins a new group with these members as voters. Done once, on one of them.

@@ -1,8 +1,9 @@
 //! How members reach each other: a transport that is handed in, and openraft's calls on it.
 
+use std::cmp::Ordering;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, SnapshotMismatch};
 use openraft::network::RPCOption;
@@ -13,8 +14,10 @@ use openraft::raft::{
 use openraft::{BasicNode, RaftNetwork, RaftNetworkFactory, SnapshotSegmentId};
 use thiserror::Error;
 
+use crate::ahead::Ahead;
+use crate::elections::{Elections, Refused};
 use crate::runtime::Runtime;
-use crate::types::{MemberId, Types};
+use crate::types::{LogId, MemberId, Types, Vote};
 use crate::wire::{self, Missing, Reply, Request, append_response, reply, request, some_id, some_log_id};
 
 /// Why there is no reply.
@@ -48,11 +51,24 @@ pub trait Transport: Send + Sync + 'static {
 }
 
 /// Makes a [`Connection`] to each member.
-pub(crate) struct Network(pub(crate) Arc<dyn Transport>);
+pub(crate) struct Network {
+    transport: Arc<dyn Transport>,
+    ahead: Arc<Ahead>,
+    /// Weak, since openraft keeps this, and they end with the member.
+    elections: Weak<Elections>,
+}
+
+impl Network {
+    pub(crate) fn new(transport: Arc<dyn Transport>, ahead: Arc<Ahead>, elections: &Arc<Elections>) -> Network {
+        Network { transport, ahead, elections: Arc::downgrade(elections) }
+    }
+}
 
 /// The way to one member.
 pub(crate) struct Connection {
     transport: Arc<dyn Transport>,
+    ahead: Arc<Ahead>,
+    elections: Weak<Elections>,
     target: MemberId,
     address: String,
 }
@@ -61,7 +77,9 @@ impl<R: Runtime> RaftNetworkFactory<Types<R>> for Network {
     type Network = Connection;
 
     async fn new_client(&mut self, target: MemberId, node: &BasicNode) -> Connection {
-        Connection { transport: Arc::clone(&self.0), target, address: node.addr.clone() }
+        let (transport, ahead) = (Arc::clone(&self.transport), Arc::clone(&self.ahead));
+        let elections = Weak::clone(&self.elections);
+        Connection { transport, ahead, elections, target, address: node.addr.clone() }
     }
 }
 
@@ -70,9 +88,27 @@ type CallError<E> = RPCError<MemberId, BasicNode, RaftError<MemberId, E>>;
 impl Connection {
     async fn call<E: std::error::Error>(&self, what: request::What) -> Result<reply::What, CallError<E>> {
         let request = Request { target: self.target, what: Some(what) };
-        let reply = self.transport.exchange(self.target, &self.address, request).await;
-        reply.map_err(|e| NetworkError::new(&e))?.what.ok_or_else(|| missing("content of a reply"))
+        content(self.transport.exchange(self.target, &self.address, request)).await
     }
+
+    /// Notes what a refusal says of who may win instead.
+    fn refused(&self, rpc: &VoteRequest<MemberId>, by: &Vote, last: Option<LogId>) {
+        let stands = !by.committed && by.leader_id.voted_for == Some(self.target);
+        let by_whom = match last.cmp(&rpc.last_log_id) {
+            Ordering::Greater => Refused::ByBetter,
+            Ordering::Less if stands => Refused::ByWorse,
+            _ => return,
+        };
+        if let Some(elections) = self.elections.upgrade() {
+            elections.refused(by_whom);
+        }
+    }
+}
+
+async fn content<E: std::error::Error>(
+    reply: impl Future<Output = Result<Reply, TransportError>> + Send,
+) -> Result<reply::What, CallError<E>> {
+    reply.await.map_err(|e| NetworkError::new(&e))?.what.ok_or_else(|| missing("content of a reply"))
 }
 
 fn missing<E: std::error::Error>(what: &'static str) -> CallError<E> {
@@ -94,12 +130,20 @@ impl<R: Runtime> RaftNetwork<Types<R>> for Connection {
         rpc: AppendEntriesRequest<Types<R>>,
         _: RPCOption,
     ) -> Result<AppendEntriesResponse<MemberId>, CallError<openraft::error::Infallible>> {
-        match self.call(request::What::Append((&rpc).into())).await? {
-            reply::What::Append(response) => {
-                response.outcome.map(AppendEntriesResponse::from).ok_or_else(|| missing("outcome"))
+        let append = wire::AppendRequest::from(&rpc);
+        let what = match self.ahead.sent(self.target, &append) {
+            Some(reply) => {
+                let gone = |_| Err(TransportError::Lost { target: self.target, reason: "the member ends".to_owned() });
+                content(async { reply.await.unwrap_or_else(gone) }).await?
             }
-            other => Err(odd(other)),
+            None => self.call(request::What::Append(append.clone())).await?,
+        };
+        let reply::What::Append(response) = what else { return Err(odd(what)) };
+        let response = response.outcome.map(AppendEntriesResponse::from).ok_or_else(|| missing("outcome"))?;
+        if response.is_success() {
+            self.ahead.acknowledged(self.target, &self.address, &append);
         }
+        Ok(response)
     }
 
     async fn install_snapshot(
@@ -136,9 +180,12 @@ impl<R: Runtime> RaftNetwork<Types<R>> for Connection {
         let request = wire::VoteRequest { ballot: Some((&rpc.vote).into()), last: some_id(rpc.last_log_id.as_ref()) };
         match self.call(request::What::Vote(request)).await? {
             reply::What::Vote(response) => {
-                let vote: crate::types::Vote =
-                    response.ballot.as_ref().map(Into::into).ok_or_else(|| missing("ballot"))?;
-                Ok(VoteResponse::new(vote, some_log_id(response.last.as_ref()), response.granted))
+                let vote: Vote = response.ballot.as_ref().map(Into::into).ok_or_else(|| missing("ballot"))?;
+                let last = some_log_id(response.last.as_ref());
+                if !response.granted {
+                    self.refused(&rpc, &vote, last);
+                }
+                Ok(VoteResponse::new(vote, last, response.granted))
             }
             other => Err(odd(other)),
         }

@@ -1,5 +1,7 @@
 //! Proposals: passed on to whoever leads, gathered into batches there, and answered once they are applied.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +20,8 @@ const QUEUE: usize = 4096;
 /// Batches on their way to the disks at a time: one that travels while the next one is gathered and written.
 const BATCHES: usize = 2;
 /// Longest wait for one answer before the leader is looked for again.
-pub(crate) const ATTEMPT: Duration = Duration::from_millis(400);
-/// Pause before another attempt.
+const ATTEMPT: Duration = Duration::from_millis(400);
+/// Pause before another attempt, and between looks at who leads during one.
 pub(crate) const PAUSE: Duration = Duration::from_millis(25);
 
 /// What came of one attempt.
@@ -94,8 +96,8 @@ impl<R: Runtime> Member<R> {
         let mut reason;
         loop {
             // What has no answer in this time may still get one, so the same command is sent again, and counts once.
-            let attempt = R::timeout(left().min(ATTEMPT), self.attempt_anywhere(proposal.clone())).await;
-            match attempt.unwrap_or_else(|_| Attempt::Unknown("there was no answer".to_owned())) {
+            let attempt = self.wait_for(left(), self.attempt_anywhere(proposal.clone())).await;
+            match attempt.unwrap_or_else(|| Attempt::Unknown("there was no answer".to_owned())) {
                 Attempt::Answered(answer) => return Came::Answered(answer),
                 Attempt::NotServed(text) => reason = text,
                 Attempt::Unknown(text) => (sent, reason) = (true, text),
@@ -104,6 +106,24 @@ impl<R: Runtime> Member<R> {
                 return if sent { Came::Unknown(reason) } else { Came::NotServed(reason) };
             }
             R::sleep(PAUSE.min(left())).await;
+        }
+    }
+
+    /// Waits for what a leader is asked for, not longer than `within` and not for ever, and not once another leads.
+    pub(crate) async fn wait_for<T: Send>(
+        &self,
+        within: Duration,
+        attempt: impl Future<Output = T> + Send,
+    ) -> Option<T> {
+        let (begun, asked, mut attempt) = (R::Instant::now(), self.leader(), pin!(attempt));
+        loop {
+            let left = within.min(ATTEMPT).saturating_sub(begun.elapsed());
+            if let Ok(came) = R::timeout(left.min(PAUSE), attempt.as_mut()).await {
+                return Some(came);
+            }
+            if left.is_zero() || self.leader().is_some_and(|now| Some(now) != asked) {
+                return None;
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use thiserror::Error;
 
 use crate::member::Member;
-use crate::proposals::{ATTEMPT, PAUSE};
+use crate::proposals::PAUSE;
 use crate::runtime::Runtime;
 use crate::wire::{Request, reply, request};
 
@@ -41,10 +41,10 @@ impl<R: Runtime> Member<R> {
         let left = || within.saturating_sub(begun.elapsed());
         let mut reason;
         let index = loop {
-            match R::timeout(left().min(ATTEMPT), self.read_index()).await {
-                Ok(Ok(index)) => break index,
-                Ok(Err(text)) => reason = text,
-                Err(_) => reason = "there was no answer".to_owned(),
+            match self.wait_for(left(), self.read_index()).await {
+                Some(Ok(index)) => break index,
+                Some(Err(text)) => reason = text,
+                None => reason = "there was no answer".to_owned(),
             }
             if left().is_zero() {
                 return Err(ReadError::NoQuorum { waited: within, reason });

@@ -81,7 +81,7 @@ pub(crate) struct Segments {
     previous: Digest,
     tree: Tree,
     open: Option<(Arc<dyn SegmentFile>, u64)>,
-    /// Bytes of each segment.
+    /// Bytes of each segment, without what follows its last record.
     sizes: BTreeMap<u64, u64>,
     /// Set by the first failure. What reached the disk is not known then, so nothing follows.
     failed: bool,
@@ -110,24 +110,25 @@ impl Segments {
         let mut first = true;
         for &number in &numbers {
             let bytes = disk.read(number).map_err(|e| read(number, e))?;
-            segments.sizes.insert(number, bytes.len() as u64);
-            first &= !segments.read_segment(number, &bytes, first, &mut each)?;
+            let size = segments.read_segment(number, &bytes, first, &mut each)?;
+            segments.sizes.insert(number, size);
+            first &= size == 0;
         }
-        // What a killed process left in the kernel counts as written, so it has to be.
-        if let Some(&last) = numbers.last() {
-            disk.sync(last).map_err(|e| read(last, e))?;
+        // What a killed process left in the kernel counts as written, so it has to be. Nothing follows it in this segment.
+        if let Some((&last, &size)) = segments.sizes.last_key_value() {
+            disk.close(last, size).map_err(|e| read(last, e))?;
         }
         Ok(segments)
     }
 
-    /// Reads a segment, the `first` with a beginning if none before had one. Whether this one has.
+    /// Reads a segment, the `first` with a beginning if none before had one. Bytes of it that are whole records.
     fn read_segment(
         &mut self,
         number: u64,
         bytes: &[u8],
         first: bool,
         each: &mut impl FnMut(Place, What),
-    ) -> Result<bool, LogError> {
+    ) -> Result<u64, LogError> {
         let gap = |reason: &str| LogError::Gap { segment: number, reason: reason.to_owned() };
         if self.segment != 0 && number != self.segment + 1 {
             return Err(gap(&format!("the one before is {}", self.segment)));
@@ -137,7 +138,7 @@ impl Segments {
             Err(flaw) => {
                 // It was torn off as it began, unless what is in it says otherwise.
                 self.segment = number;
-                return judge(number, bytes, &flaw, self.sequence).map(|()| false);
+                return judge(number, bytes, &flaw, self.sequence).map(|()| 0);
             }
         };
         let head = segment.superblock().clone();
@@ -151,20 +152,22 @@ impl Segments {
         }
         self.segment = number;
         self.previous = digest(segment.superblock_bytes());
+        let mut size = segment.superblock_bytes().len() as u64;
         loop {
             let step = segment.read_raw().map_err(|source| LogError::Read { segment: number, source })?;
             match step {
                 RawStep::Record(raw) => {
                     (self.sequence, self.previous) = (raw.header.sequence, record_digest(raw.bytes));
                     self.tree.push(self.previous);
+                    size = raw.offset + raw.bytes.len() as u64;
                     if raw.header.kind == KIND
                         && let Some(what) = Record::decode(raw.stored_payload()).ok().and_then(|record| record.what)
                     {
                         each(Place { segment: number, offset: raw.offset, length: raw.bytes.len() }, what);
                     }
                 }
-                RawStep::End => return Ok(true),
-                RawStep::Flaw(flaw) => return judge(number, bytes, &flaw, self.sequence).map(|()| true),
+                RawStep::End => return Ok(size),
+                RawStep::Flaw(flaw) => return judge(number, bytes, &flaw, self.sequence).map(|()| size),
             }
         }
     }
@@ -297,5 +300,7 @@ fn settled_after(bytes: &[u8]) -> Option<u64> {
             _ => None,
         }
     };
-    (0..bytes.len()).filter_map(at).max()
+    // No record begins in the zeros at the end.
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    (0..end).filter_map(at).max()
 }

@@ -23,6 +23,8 @@ use openraft::{CommittedLeaderId, EntryPayload, LogId, RaftLogReader as _, RaftS
 use rusqlite::Connection;
 
 const ENTRIES: u64 = 20;
+/// Of those that wait behind a log, as many as a test can afford.
+const ZEROS: usize = 4 << 10;
 
 type Types = ecps_consensus::types::Types<TokioRuntime>;
 type Entry = openraft::Entry<Types>;
@@ -78,19 +80,34 @@ async fn in_the_log() {
         log.save_vote(&Vote::new(4, 3)).await.unwrap();
     }
     let kept: Kept = (Some(Vote::new(4, 3)), (0..ENTRIES).collect());
-    assert_eq!(open(folder.path()).await.as_ref(), Some(&kept));
     let path = folder.path().join("000001.eaplog");
+    let left = std::fs::read(&path).unwrap();
+    assert_eq!(open(folder.path()).await.as_ref(), Some(&kept));
+    // The zeros that waited for more are gone.
     let whole = std::fs::read(&path).unwrap();
+    let zeros = left.strip_prefix(whole.as_slice()).unwrap();
+    assert!(zeros.len() > 500_000 && zeros.iter().all(|byte| *byte == 0), "{} zeros", zeros.len());
     let (mut flips, mut refused) = (0, 0);
     for place in (0..whole.len()).step_by(rounds(7, 1) as usize) {
         flips += 1;
         let mut bytes = whole.clone();
         bytes[place] ^= 1 << (place % 8);
+        // As after a crash, and as after it was opened again.
+        let zeros = if flips % 2 == 0 { ZEROS } else { 0 };
+        bytes.resize(whole.len() + zeros, 0);
         std::fs::write(&path, bytes).unwrap();
         match open(folder.path()).await {
             None => refused += 1,
             Some(found) => assert_eq!(found, kept, "byte {place} of {} changed what the member knows", whole.len()),
         }
+    }
+    // Nothing was ever written there.
+    for place in (0..ZEROS).step_by(97) {
+        let mut bytes = whole.clone();
+        bytes.resize(whole.len() + ZEROS, 0);
+        bytes[whole.len() + place] ^= 1 << (place % 8);
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(open(folder.path()).await.as_ref(), Some(&kept), "byte {place} of the zeros");
     }
     // The note of the last sync is the only thing that may be lost.
     assert!(refused > flips - 200, "{refused} of {flips} flips were noticed");

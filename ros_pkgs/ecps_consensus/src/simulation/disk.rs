@@ -14,6 +14,8 @@ use crate::disk::Disk;
 use crate::wire::{Record, record::What};
 
 const PAGE: usize = 512;
+/// Files grow by so many bytes, with zeros behind what was appended.
+const STEP: usize = 2 << 10;
 
 /// Planted faults: what a disk says it synced, and did not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,6 +29,7 @@ pub(crate) enum Lie {
 
 #[derive(Default)]
 struct File {
+    /// Without the zeros.
     bytes: Vec<u8>,
     /// Bytes on disk; none until the folder's entry is.
     synced: Option<usize>,
@@ -94,7 +97,10 @@ impl SimDisk {
                     bytes[known..].fill(0);
                 }
             }
-            file.synced = Some(size);
+            // The zeros are there as far as they were synced, and it may be further.
+            let zeros = if below(2) == 0 { synced } else { synced + unsynced };
+            file.bytes.resize(size.max(zeros.next_multiple_of(STEP)), 0);
+            file.synced = Some(file.bytes.len());
         }
         damage
     }
@@ -168,7 +174,9 @@ impl SegmentFile for Segment {
 impl Disk for SimDisk {
     fn read(&self, number: u64) -> io::Result<Vec<u8>> {
         let contents = self.0.lock().unwrap();
-        contents.files.get(&number).map(|file| file.bytes.clone()).ok_or_else(|| io::ErrorKind::NotFound.into())
+        let mut bytes = contents.files.get(&number).ok_or(io::ErrorKind::NotFound)?.bytes.clone();
+        bytes.resize(bytes.len().next_multiple_of(STEP), 0);
+        Ok(bytes)
     }
 
     fn read_at(&self, number: u64, offset: u64, length: usize) -> io::Result<Vec<u8>> {
@@ -177,7 +185,12 @@ impl Disk for SimDisk {
         part.map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
-    fn sync(&self, number: u64) -> io::Result<()> {
+    fn close(&self, number: u64, length: u64) -> io::Result<()> {
+        let (mut contents, length) = (self.0.lock().unwrap(), length as usize);
+        let file = contents.files.get_mut(&number).ok_or(io::ErrorKind::NotFound)?;
+        file.bytes.truncate(length);
+        file.synced = file.synced.map(|synced| synced.min(length));
+        drop(contents);
         Segment(self.clone(), number).sync()
     }
 

@@ -7,6 +7,7 @@ mod executor;
 mod group;
 mod linearizable;
 mod network;
+mod outages;
 mod registers;
 mod runtime;
 mod schedule;

@@ -113,6 +113,11 @@ impl Net {
         self.events.lock().unwrap().clone()
     }
 
+    /// Messages and replies that left on a way so far.
+    pub(crate) fn sent(&self, from: MemberId, to: MemberId) -> u64 {
+        self.ways.lock().unwrap().get(&(from, to)).map_or(0, |(left, _)| *left)
+    }
+
     /// Whether a message is lost on its way.
     fn is_lost(&self, from: MemberId, to: MemberId) -> bool {
         let weather = self.weather.lock().unwrap();
@@ -173,6 +178,13 @@ impl Transport for SimTransport {
             net.judge(from, &request);
             net.note(&[from as u8, target as u8]);
             net.note(&request.encode_to_vec());
+            if let Some(request::What::Append(append)) = &request.what
+                && append.commit.is_none()
+                && append.previous.is_some()
+                && !append.entries.is_empty()
+            {
+                net.count("entries sent ahead");
+            }
             let (answer, wait) = oneshot::channel();
             let twice = net.weather.lock().unwrap().twice;
             if twice > 0 && chance(twice) {

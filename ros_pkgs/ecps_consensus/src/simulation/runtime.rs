@@ -13,10 +13,10 @@ use openraft::async_runtime::AsyncOneshotSendExt;
 use rand_pcg::rand_core::Rng as _;
 use tokio::sync::{mpsc, oneshot};
 
-use super::executor::{JoinHandle, START, below, disks_are_slow, spawn_as, world};
+use super::executor::{JoinHandle, below, disks_are_slow, spawn_as, world};
 use crate::runtime::{Job, Runtime, Worker};
 
-/// A moment on the clock of whoever looks.
+/// A moment, as nobody's clock has it. How far two are apart is by the clock of whoever looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SimInstant(u64);
 
@@ -27,7 +27,7 @@ fn nanos(duration: Duration) -> u64 {
 impl Add<Duration> for SimInstant {
     type Output = SimInstant;
     fn add(self, other: Duration) -> SimInstant {
-        SimInstant(self.0.saturating_add(nanos(other)))
+        SimInstant(self.0.saturating_add(truly(other)))
     }
 }
 
@@ -40,7 +40,7 @@ impl AddAssign<Duration> for SimInstant {
 impl Sub<Duration> for SimInstant {
     type Output = SimInstant;
     fn sub(self, other: Duration) -> SimInstant {
-        SimInstant(self.0.saturating_sub(nanos(other)))
+        SimInstant(self.0.saturating_sub(truly(other)))
     }
 }
 
@@ -53,17 +53,20 @@ impl SubAssign<Duration> for SimInstant {
 impl Sub<SimInstant> for SimInstant {
     type Output = Duration;
     fn sub(self, other: SimInstant) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(other.0))
+        let apart = self.0.saturating_sub(other.0);
+        Duration::from_nanos(world(|w| scaled(apart, w.rate(), 1000)))
     }
 }
 
 impl openraft::Instant for SimInstant {
     fn now() -> SimInstant {
-        world(|w| {
-            let rate = w.rate();
-            SimInstant(START + scaled(w.now - START, rate, 1000))
-        })
+        world(|w| SimInstant(w.now))
     }
+}
+
+/// What a time by the clock of whoever runs takes, nanoseconds.
+fn truly(duration: Duration) -> u64 {
+    world(|w| scaled(nanos(duration), 1000, w.rate()))
 }
 
 fn scaled(value: u64, by: u64, of: u64) -> u64 {
@@ -176,17 +179,13 @@ impl AsyncRuntime for SimRuntime {
     }
 
     fn sleep(duration: Duration) -> Sleep {
-        world(|w| {
-            let rate = w.rate();
-            Sleep { at: w.now.saturating_add(scaled(nanos(duration), 1000, rate)), waker: None }
-        })
+        // Never shorter than it was asked for, or time could stand still.
+        let takes = truly(duration) + 1;
+        world(|w| Sleep { at: w.now.saturating_add(takes), waker: None })
     }
 
     fn sleep_until(deadline: SimInstant) -> Sleep {
-        world(|w| {
-            let rate = w.rate();
-            Sleep { at: START + scaled(deadline.0.saturating_sub(START), 1000, rate) + 1, waker: None }
-        })
+        Sleep { at: deadline.0, waker: None }
     }
 
     fn timeout<R, F: Future<Output = R> + Send>(duration: Duration, future: F) -> Timeout<F> {

@@ -39,7 +39,7 @@ struct Report {
 }
 
 /// What happens in every schedule, and how often at least.
-const ALWAYS: [(&str, u64); 12] = [
+const ALWAYS: [(&str, u64); 13] = [
     ("operation", CLIENTS * OPERATIONS),
     ("crash", 1),
     ("unsynced write lost", 1),
@@ -52,6 +52,7 @@ const ALWAYS: [(&str, u64); 12] = [
     ("message overtaken", 1),
     ("skewed clock", 1),
     ("membership change", 1),
+    ("entries sent ahead", 20),
 ];
 
 /// Once all is well again: everybody has the same, and all that was acknowledged.

@@ -20,16 +20,16 @@ const SOON: Duration = Duration::from_secs(10);
 const SHORTLY: Duration = Duration::from_millis(500);
 
 /// A valve that turns by one for whoever shows a token that is not older than one it has seen.
-struct Valve;
+pub(super) struct Valve;
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Turn {
+pub(super) struct Turn {
     #[prost(uint64, tag = "1")]
     token: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Turned {
+pub(super) struct Turned {
     #[prost(uint64, tag = "1")]
     turns: u64,
     #[prost(uint64, tag = "2")]
@@ -69,12 +69,12 @@ async fn turns(member: &Member<SimRuntime>) -> u64 {
     member.read(SOON, state).await.unwrap().unwrap().0
 }
 
-fn session(member: &Member<SimRuntime>, client: u8) -> Session<SimRuntime, Valve> {
+pub(super) fn session(member: &Member<SimRuntime>, client: u8) -> Session<SimRuntime, Valve> {
     Session::new(member.clone(), [client; 16])
 }
 
 /// Runs `scenario` on three members.
-fn on_three<F: Future<Output = ()> + Send + 'static>(seed: u64, scenario: impl FnOnce(Arc<Group>) -> F) {
+pub(super) fn on_three<F: Future<Output = ()> + Send + 'static>(seed: u64, scenario: impl FnOnce(Arc<Group>) -> F) {
     let group = Arc::new(Group::new(|| Box::new(Erased(Valve)), Lie::Nothing));
     let net = Arc::clone(&group.net);
     let begin = Arc::clone(&group);
@@ -87,7 +87,7 @@ fn on_three<F: Future<Output = ()> + Send + 'static>(seed: u64, scenario: impl F
     net.clear();
 }
 
-fn applied(outcome: Outcome<Turned>) -> (Turned, u64, Epoch) {
+pub(super) fn applied(outcome: Outcome<Turned>) -> (Turned, u64, Epoch) {
     match outcome {
         Outcome::Applied { reply, index, epoch } => (reply, index, epoch),
         other => panic!("{other:?}"),
