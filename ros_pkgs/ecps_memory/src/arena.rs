@@ -80,6 +80,9 @@ pub(crate) struct Arena {
     vectors: Vectors,
     /// What decides about most records, in one word each: the rest of a record then need not come from memory.
     marks: Vec<u64>,
+    /// A bit for each slot: somebody is there, and for ever. All that a walk without a filter asks, in so little that it
+    /// stays near the processor.
+    lasting: Vec<u64>,
     facts: Vec<Facts>,
     details: Vec<Option<Details>>,
     slots: HashMap<i64, u32>,
@@ -103,6 +106,7 @@ impl Arena {
         Arena {
             vectors: Vectors::new(dimension),
             marks: Vec::new(),
+            lasting: Vec::new(),
             facts: Vec::new(),
             details: Vec::new(),
             slots: HashMap::new(),
@@ -138,7 +142,7 @@ impl Arena {
             }
         }
         self.note_facts(slot, &facts);
-        put_at(&mut self.marks, slot, mark(&facts, &details));
+        self.put_mark(slot, mark(&facts, &details));
         put_at(&mut self.facts, slot, facts);
         put_at(&mut self.details, slot, Some(details));
         if self.graph.is_some() {
@@ -188,7 +192,7 @@ impl Arena {
         if let Some(place) = self.facts.get_mut(slot as usize) {
             place.expires = GONE;
         }
-        put_at(&mut self.marks, slot, 0);
+        self.put_mark(slot, 0);
         self.pending.remove(&slot);
         if self.graph.as_ref().is_none_or(|graph| !graph.holds(slot)) {
             self.free.push(slot);
@@ -206,9 +210,18 @@ impl Arena {
         self.note_facts(slot, &new);
         put_at(&mut self.facts, slot, new);
         if let Some(Some(details)) = self.details.get(slot as usize) {
-            put_at(&mut self.marks, slot, mark(&new, details));
+            self.put_mark(slot, mark(&new, details));
         }
         Some(old)
+    }
+
+    fn put_mark(&mut self, slot: u32, mark: u64) {
+        put_at(&mut self.marks, slot, mark);
+        let (word, bit) = (slot as usize / 64, 1 << (slot % 64));
+        self.lasting.resize(self.lasting.len().max(word + 1), 0);
+        if let Some(word) = self.lasting.get_mut(word) {
+            *word = if mark & (filter::THERE | filter::MORTAL) == filter::THERE { *word | bit } else { *word & !bit };
+        }
     }
 
     pub(crate) fn details(&self, row: i64) -> Option<&Details> {

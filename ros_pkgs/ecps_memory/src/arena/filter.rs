@@ -34,6 +34,8 @@ pub(crate) struct Filter {
     pub(super) unmarked: Vec<u32>,
     /// Whether a mark tells all, but for the end of what is mortal.
     pub(super) by_mark: bool,
+    /// Whether whoever is there for ever passes.
+    pub(super) asks_nothing: bool,
 }
 
 impl std::ops::Deref for Filter {
@@ -50,7 +52,8 @@ impl From<Conditions> for Filter {
         let unmarked: Vec<u32> = conditions.labels.iter().copied().filter(|label| *label >= MARKED).collect();
         let at_any_time = conditions.is_open() && conditions.valid_at.is_none();
         let by_mark = at_any_time && conditions.place.is_none() && unmarked.is_empty();
-        Filter { conditions, mark, unmarked, by_mark }
+        let asks_nothing = by_mark && mark == THERE;
+        Filter { conditions, mark, unmarked, by_mark, asks_nothing }
     }
 }
 

@@ -70,6 +70,10 @@ impl Arena {
 
     #[inline]
     pub(super) fn admits(&self, filter: &Filter, slot: u32) -> bool {
+        let lasts = || self.lasting.get(slot as usize / 64).is_some_and(|word| word & (1 << (slot % 64)) != 0);
+        if filter.asks_nothing && lasts() {
+            return true;
+        }
         let mark = self.marks.get(slot as usize).copied().unwrap_or_default();
         if mark & filter.mark != filter.mark {
             return false;
