@@ -21,9 +21,10 @@ lint: setup
 	cargo clippy --workspace --all-targets -- -D warnings
 
 # Measures, beside peers, and appends to benches/RESULTS.md. BENCH=name runs one of node, eap, journal, memory, ltp, perception, end_to_end,
-# swarm, trust, consensus.
+# swarm, trust, consensus, and memory_large, which is not among those that run without a name.
 bench: setup
 	@tools/bench_photo || echo 'without scikit-learn and SciPy, the photo of bench ltp is made up, and bench swarm has no peer for assignments'
+	@tools/bench_vectors || echo 'without scikit-learn, qdrant-edge, sqlite-vec and usearch, bench memory measures the service alone'
 	@tools/bench_loaned || echo 'without rcl, bench ltp has no rows of lent messages'
 	@tools/bench_etcd || echo 'without etcd, bench consensus has no peer'
 	@cargo build --workspace --bins --examples

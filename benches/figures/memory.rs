@@ -1,123 +1,86 @@
-//! A query over 2,726 places through `mep_server`, beside a bare service and a naive scan.
+//! The memory: through its service beside a bare one, and alone beside other vector stores, the disk and the bare database.
 
+mod durable;
+mod killed;
+mod large;
+mod likeness;
+mod resident;
+mod service;
+mod stores;
+mod stream;
+mod vectors;
+
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ecps_perception::embed::scan::{DIMENSION, MODEL_ID};
-use ecps_ros::Client;
-use ecps_ros::r2r::ecps_msgs::msg::MemoryRecord;
-use ecps_ros::r2r::ecps_msgs::srv::{PutMemory, QueryMemory};
-use ecps_testing::{Process, Ros};
+use ecps_memory::{Likeness, Memory, Options, Query, uuid_ids};
 
-use crate::peers;
-use crate::support::{self, Sample, Scans, Section, WARM_UP};
+use crate::support::Section;
+use vectors::Vectors;
 
-const QUERIES: usize = 3000;
+pub(crate) use killed::be_killed;
+pub(crate) use large::{be_large, measure_large};
+pub(crate) use service::stage;
+
+/// Hits of a query.
 const HITS: u32 = 10;
-const BATCH: usize = 128;
-const PATIENCE: Duration = Duration::from_secs(10);
-
-pub(crate) fn stage(ros: &Ros) -> Vec<Process> {
-    vec![
-        ros.node("mep_server", &[]),
-        peers::start(ros, &["echo", "/echo/query", &HITS.to_string(), &DIMENSION.to_string()]),
-    ]
-}
+/// How much less like than the last true hit one may be that still counts.
+const TOLERANCE: f32 = 1e-4;
 
 pub(crate) fn measure() -> Section {
-    let scans = Scans::load();
-    let places = scans.embeddings();
-    let count = places.len();
-    let mut section = Section::begin(format!(
-        "From calling `query` to having its {HITS} hits, over {count} places of {DIMENSION} dimensions ({}), one caller, \
-         one call at a time, memory, echo and scan in turn; any similarity counts, so that every answer is full.",
-        scans.origin
-    ));
-    let mut node = support::node();
-    let put = node.client::<PutMemory::Service>("/mep_server/put").unwrap();
-    let query = node.client::<QueryMemory::Service>("/mep_server/query").unwrap();
-    let echo = node.client::<QueryMemory::Service>("/echo/query").unwrap();
-    let _spinning = node.spin_in_background(());
-
-    // Discovery is over when both have answered once.
-    let anything = QueryMemory::Request { caller: support::caller(), k: 1, ..QueryMemory::Request::default() };
-    [&query, &echo].into_iter().for_each(|service| drop(service.call(&anything, PATIENCE).unwrap()));
-    let started = Instant::now();
-    remember(&put, &places);
-    let put_seconds = started.elapsed().as_secs_f64();
-
-    let [mut remembered, mut echoed, mut naive] = [const { Vec::new() }; 3];
-    let mut agreed = 0;
-    for number in 0..WARM_UP + QUERIES {
-        // 997 is prime: neighbours in the recording do not follow one another.
-        let probe = &places[number * 997 % count];
-        let request = QueryMemory::Request {
-            caller: support::caller(),
-            embedding: probe.clone(),
-            model_id: MODEL_ID.into(),
-            k: HITS,
-            min_sim: -1.0,
-            ..QueryMemory::Request::default()
-        };
-        let (answer, time) = timed(|| query.call(&request, PATIENCE).unwrap());
-        assert_eq!(answer.error_code, 0, "{}", answer.error_msg);
-        remembered.push(time);
-        let (answer_of_echo, time) = timed(|| echo.call(&request, PATIENCE).unwrap());
-        assert_eq!(answer_of_echo.hits.len(), HITS as usize);
-        echoed.push(time);
-        let (best, time) = timed(|| scan(&places, probe));
-        naive.push(time);
-        let same = |(hit, found): (&f32, &(f32, usize))| (hit - found.0).abs() < 2e-3;
-        let similarities: Vec<f32> = answer.hits.iter().map(|hit| hit.similarity).collect();
-        agreed +=
-            usize::from(number >= WARM_UP && similarities.iter().zip(&best).filter(|pair| same(*pair)).count() == 10);
+    let mut section = Section::begin(
+        "First from calling `query` of `mep_server` to having its 10 hits. Then the library alone, asked on the calling thread: \
+         from a query to its 10 hits, rows read from disk and checked; a hit is true that is as like as the last of the true \
+         ones, within 1e-4. Peers are asked in turn with it, 20 queries at a time, over the same vectors: 8 × 8 × 3 patches of \
+         scikit-learn's two sample photos (192 dimensions), and clusters (384). A filter keeps the records that carry a label. \
+         Then from a put to its acknowledgement.",
+    );
+    service::measure(&mut section);
+    match Vectors::load("patches", 100_000) {
+        Some(patches) => {
+            let home = tempfile::tempdir().unwrap();
+            let memory = durable::measure(&mut section, home.path(), &patches);
+            likeness::measure(&mut section, &memory, &patches);
+            drop(memory);
+            killed::measure(&mut section, home.path(), &patches);
+        }
+        None => section
+            .note("the vectors are not there, and nothing was looked for in them: `tools/bench_vectors` makes them"),
     }
-    let [remembered, echoed, naive] = [remembered, echoed, naive].map(|times| sample(&times[WARM_UP..]));
-    section.row("mep_server, `query`", &remembered);
-    section.row("bare r2r service with an answer of the same size", &echoed);
-    section.row("naive f32 scan in the same process, no service", &naive);
-    section.goal("p99", remembered.p99(), 5.0, " ms");
-    section.note(format!("{agreed} of {QUERIES} answers had the similarities that the naive scan found"));
-    section.note(format!("the {count} places were put in batches of {BATCH} and on disk after {put_seconds:.2} s"));
+    if let Some(clusters) = Vectors::load("clusters", 50_000) {
+        let home = tempfile::tempdir().unwrap();
+        let memory = open(home.path());
+        durable::fill(&memory, &clusters);
+        likeness::measure(&mut section, &memory, &clusters);
+    }
+    stream::measure(&mut section);
     section
 }
 
-fn remember(put: &Client<PutMemory::Service>, places: &[Vec<f32>]) {
-    for (batch, places) in places.chunks(BATCH).enumerate() {
-        let record = |(number, place): (usize, &Vec<f32>)| {
-            let mut record = MemoryRecord { model_id: MODEL_ID.into(), embedding: place.clone(), ..Default::default() };
-            // A tenth of a second apart, as recorded.
-            let nanos = 1_000_000_000 + (batch * BATCH + number) as i64 * 100_000_000;
-            record.header.stamp = ecps_ros::time(ecps_core::clock::Stamp(nanos));
-            record
-        };
-        let mut caller = support::caller();
-        caller.sequence = batch as u64 + 1;
-        let records = places.iter().enumerate().map(record).collect();
-        let response = put.call(&PutMemory::Request { caller, records }, PATIENCE).unwrap();
-        assert_eq!(response.error_code, 0, "{}", response.error_msg);
+/// The memory in a folder, which builds its graphs on two threads.
+fn open(home: &Path) -> Memory {
+    let options = Options { graph_threads: 2, ..Options::default() };
+    Memory::open(&home.join("memory.db"), options, uuid_ids()).unwrap()
+}
+
+/// What is like `embedding`, however little.
+fn like(model_id: &str, embedding: &[f32]) -> Query {
+    let likeness = Likeness { model_id: model_id.into(), embedding: embedding.to_vec() };
+    Query { likeness: Some(likeness), k: HITS, min_sim: -1.0, ..Query::default() }
+}
+
+/// Waits until every record is in the graph.
+fn settle(memory: &Memory) -> Duration {
+    let started = Instant::now();
+    while memory.stats().unindexed > 0 || memory.stats().indexed == 0 {
+        assert!(started.elapsed() < Duration::from_secs(600), "{:?}", memory.stats());
+        std::thread::sleep(Duration::from_millis(20));
     }
+    started.elapsed()
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let started = Instant::now();
     let value = work();
     (value, started.elapsed())
-}
-
-fn sample(times: &[Duration]) -> Sample {
-    let mut sample = Sample::default();
-    times.iter().for_each(|time| sample.push(*time));
-    sample
-}
-
-/// What anyone would write first.
-fn scan(places: &[Vec<f32>], probe: &[f32]) -> Vec<(f32, usize)> {
-    let mut found: Vec<(f32, usize)> = places
-        .iter()
-        .enumerate()
-        .map(|(index, place)| (place.iter().zip(probe).map(|(a, b)| a * b).sum(), index))
-        .collect();
-    found.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
-    found.truncate(HITS as usize);
-    found
 }

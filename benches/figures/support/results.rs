@@ -42,6 +42,12 @@ impl Section {
         self.goals.push(format!("goal: {name} below {limit}{unit}: {measured:.2}{unit}, {verdict}"));
     }
 
+    /// The same of what must be at least `limit`.
+    pub(crate) fn goal_at_least(&mut self, name: &str, measured: f64, limit: f64, unit: &str) {
+        let verdict = if measured >= limit { "met" } else { "missed" };
+        self.goals.push(format!("goal: {name} at least {limit}{unit}: {measured:.3}{unit}, {verdict}"));
+    }
+
     /// A sentence below the table.
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());

@@ -1,5 +1,6 @@
 //! The memories of one model in one namespace: vectors side by side, and what filters ask for.
 
+mod filter;
 mod plan;
 mod search;
 
@@ -11,9 +12,10 @@ use rstar::RTree;
 use rstar::primitives::GeomWithData;
 
 use crate::graph::{Graph, Near};
-use crate::place::Shape;
 use crate::vector::{Unit, Vectors};
+use filter::mark;
 
+pub(crate) use filter::{Conditions, Filter};
 pub(crate) use search::Ask;
 
 /// Candidates that a walk of the graph keeps, before a live recall is known.
@@ -70,36 +72,17 @@ impl Details {
     }
 }
 
-/// A query's conditions in the arena's terms.
-#[derive(Debug)]
-pub(crate) struct Filter {
-    pub(crate) now: Stamp,
-    pub(crate) not_before: Stamp,
-    pub(crate) not_after: Stamp,
-    pub(crate) valid_at: Option<Stamp>,
-    pub(crate) place: Option<(u32, Shape)>,
-    pub(crate) labels: Vec<u32>,
-}
-
-impl Filter {
-    fn passes(&self, facts: &Facts) -> bool {
-        let in_time = self.not_before <= facts.last && facts.first <= self.not_after && self.now < facts.expires;
-        let valid = || self.valid_at.is_none_or(|at| facts.valid_from <= at && at <= facts.valid_until);
-        let in_place = || match (&self.place, &facts.place) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some((frame, shape)), Some(place)) => *frame == place.frame && shape.contains(place.at),
-        };
-        in_time && valid() && in_place()
-    }
-}
-
 type Spot = GeomWithData<[f64; 3], u32>;
 
 /// Vectors, facts and details in parallel by slot, and what leads to slots: row, label, time, place, and likeness.
 #[derive(Debug)]
 pub(crate) struct Arena {
     vectors: Vectors,
+    /// What decides about most records, in one word each: the rest of a record then need not come from memory.
+    marks: Vec<u64>,
+    /// A bit for each slot: somebody is there, and for ever. All that a walk without a filter asks, in so little that it
+    /// stays near the processor.
+    lasting: Vec<u64>,
     facts: Vec<Facts>,
     details: Vec<Option<Details>>,
     slots: HashMap<i64, u32>,
@@ -122,6 +105,8 @@ impl Arena {
     pub(crate) fn new(dimension: usize) -> Self {
         Arena {
             vectors: Vectors::new(dimension),
+            marks: Vec::new(),
+            lasting: Vec::new(),
             facts: Vec::new(),
             details: Vec::new(),
             slots: HashMap::new(),
@@ -157,6 +142,7 @@ impl Arena {
             }
         }
         self.note_facts(slot, &facts);
+        self.put_mark(slot, mark(&facts, &details));
         put_at(&mut self.facts, slot, facts);
         put_at(&mut self.details, slot, Some(details));
         if self.graph.is_some() {
@@ -206,6 +192,7 @@ impl Arena {
         if let Some(place) = self.facts.get_mut(slot as usize) {
             place.expires = GONE;
         }
+        self.put_mark(slot, 0);
         self.pending.remove(&slot);
         if self.graph.as_ref().is_none_or(|graph| !graph.holds(slot)) {
             self.free.push(slot);
@@ -222,7 +209,19 @@ impl Arena {
         change(&mut new);
         self.note_facts(slot, &new);
         put_at(&mut self.facts, slot, new);
+        if let Some(Some(details)) = self.details.get(slot as usize) {
+            self.put_mark(slot, mark(&new, details));
+        }
         Some(old)
+    }
+
+    fn put_mark(&mut self, slot: u32, mark: u64) {
+        put_at(&mut self.marks, slot, mark);
+        let (word, bit) = (slot as usize / 64, 1 << (slot % 64));
+        self.lasting.resize(self.lasting.len().max(word + 1), 0);
+        if let Some(word) = self.lasting.get_mut(word) {
+            *word = if mark & (filter::THERE | filter::MORTAL) == filter::THERE { *word | bit } else { *word & !bit };
+        }
     }
 
     pub(crate) fn details(&self, row: i64) -> Option<&Details> {

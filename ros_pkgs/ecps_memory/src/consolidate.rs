@@ -87,7 +87,7 @@ pub(crate) fn summaries(
         }
         let likeness = Likeness { model_id: seed.model_id.clone(), embedding: seed.embedding.clone() };
         let query = Query { likeness: Some(likeness), ..window.clone() };
-        let answer = reader.query(&query).map_err(|e| failed(e.to_string()))?;
+        let answer = reader.query(&query, false).map_err(|e| failed(e.to_string()))?;
         let members: Vec<Record> = answer
             .hits
             .into_iter()

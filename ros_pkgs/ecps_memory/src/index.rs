@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ecps_core::clock::Stamp;
 
-use crate::arena::{Arena, Ask, Details, Facts, Filter, Placed, TextScores};
+use crate::arena::{Arena, Ask, Conditions, Details, Facts, Filter, Placed, TextScores};
 use crate::best::Best;
 use crate::error::QueryError;
 use crate::graph::Scratch;
@@ -45,6 +45,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) text: Option<&'a TextScores>,
     /// Whether the search has taken too long.
     pub(crate) late: &'a dyn Fn() -> bool,
+    /// Whether the graph is walked, where there is one, also if a scan is cheaper.
+    pub(crate) walk: bool,
 }
 
 /// A namespace.
@@ -219,7 +221,8 @@ impl Index {
         let ask = |like| {
             let ranking = query.ranking;
             let (k, exact) = (query.k as usize, query.exact);
-            filter.as_ref().map(|filter| Ask { filter, like, text: terms.text, k, exact, ranking, late: terms.late })
+            let (text, late, walk) = (terms.text, terms.late, terms.walk);
+            filter.as_ref().map(|filter| Ask { filter, like, text, k, exact, walk, ranking, late })
         };
         match &query.likeness {
             Some(likeness) => {
@@ -277,14 +280,14 @@ impl Index {
         };
         let robot = (!query.robot.is_empty()).then(|| robot_name(&query.robot));
         let labels = query.labels.iter().map(|label| label_name(label)).chain(robot);
-        Some(Filter {
+        Some(Filter::from(Conditions {
             now,
             not_before: query.not_before.unwrap_or(Stamp(i64::MIN)),
             not_after: query.not_after.unwrap_or(Stamp(i64::MAX)),
             valid_at: query.valid_at,
             place,
             labels: labels.map(|label| self.names.find(&label)).collect::<Option<_>>()?,
-        })
+        }))
     }
 }
 

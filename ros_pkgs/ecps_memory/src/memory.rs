@@ -1,14 +1,13 @@
 //! The memory: open, put, get, query, delete.
 
+mod options;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
 
-use ecps_core::check;
-use ecps_core::clock::{RosClock, SteadyClock, SystemRos, SystemSteady};
 use nalgebra::Isometry3;
 
 use crate::consolidate::Consolidation;
@@ -16,66 +15,19 @@ use crate::error::{
     BATCH, BATCH_BYTES, DeleteError, GetError, KeepError, OpenError, PutError, QueryError, Unavailable,
 };
 use crate::lane::Lane;
-use crate::policy::Policy;
 use crate::query::{Answer, Query};
 use crate::record::{DEFAULT_NAMESPACE, ID_BYTES, Record, Stored, namespace_or_default, needed_text, optional_text};
 use crate::reply::{Answering, Reply};
 use crate::stats::{Damage, Stats};
-use crate::store::file::Durability;
 use crate::store::graph_file::{self, GraphFile};
 use crate::store::keeper::Keeper;
 use crate::store::reader::Reader;
 use crate::store::snapshot::{self, Snapshot};
 use crate::store::writer::{Apart, Batch, Deletion, Reanchor, Writer};
 use crate::store::{Shared, file, reader, writer};
+use crate::vector::Unit;
 
-/// How a memory is served.
-#[derive(Clone)]
-pub struct Options {
-    /// Most requests that may wait to be written, and as many again to be read, 1 to 65536.
-    pub waiting: usize,
-    /// Threads that read, 1 to 16.
-    pub readers: usize,
-    /// How far the file may grow, bytes; None leaves that to the disk. The log beside it comes on top.
-    pub max_bytes: Option<u64>,
-    /// What an acknowledgement means.
-    pub durability: Durability,
-    /// How long records live, how many there may be, and which merge.
-    pub policy: Policy,
-    /// Longest that a query may take before its answer is cut short.
-    pub query_limit: Duration,
-    /// Records of one model from which on there is a graph beside the scan, 1000 to 2^31.
-    pub graph_from: usize,
-    /// Threads that build a graph, 1 to 64.
-    pub graph_threads: usize,
-    /// Time of expiry, recency and of records taken in.
-    pub clock: Arc<dyn RosClock>,
-    /// Time that durations are measured by.
-    pub steady: Arc<dyn SteadyClock>,
-}
-
-impl fmt::Debug for Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("policy", &self.policy).finish_non_exhaustive()
-    }
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            waiting: 256,
-            readers: 2,
-            max_bytes: None,
-            durability: Durability::Full,
-            policy: Policy::default(),
-            query_limit: Duration::from_secs(1),
-            graph_from: 20_000,
-            graph_threads: 1,
-            clock: Arc::new(SystemRos),
-            steady: Arc::new(SystemSteady),
-        }
-    }
-}
+pub use options::Options;
 
 /// A memory file being served. Requests are handed to its threads and answered through a [`Reply`]; a request that is
 /// refused before that is answered at once. Dropping it finishes what waits, then closes the file.
@@ -105,6 +57,8 @@ pub struct Memory {
     keeper: Option<(Sender<()>, JoinHandle<()>)>,
     lanes: Option<(Arc<Lane<writer::Job>>, Lane<reader::Job>)>,
     threads: Vec<JoinHandle<()>>,
+    /// For those who ask on their own thread.
+    askers: Vec<Mutex<Reader>>,
     /// Let go last.
     _lock: file::Lock,
 }
@@ -129,13 +83,7 @@ impl Memory {
         options: Options,
         new_id: impl FnMut() -> String + Send + 'static,
     ) -> Result<Memory, OpenError> {
-        check::in_range("waiting", options.waiting as f64, 1.0, 65536.0)?;
-        check::in_range("readers", options.readers as f64, 1.0, 16.0)?;
-        check::in_range("graph_from", options.graph_from as f64, 1000.0, f64::from(1_u32 << 31))?;
-        check::in_range("graph_threads", options.graph_threads as f64, 1.0, 64.0)?;
-        if let Some(merge) = &options.policy.merge {
-            merge.validate()?;
-        }
+        options.validate()?;
         let (path, lock) = file::claim(path)?;
         let io = |reason| OpenError::Io { path: path.clone(), reason };
         let shared = Arc::new(Shared::new(options.clock, options.steady, options.query_limit));
@@ -155,7 +103,9 @@ impl Memory {
         let writer = Writer { shared: shared.clone(), connection, new_id: Box::new(new_id), policy, last_row };
         let mut threads = vec![Builder::new().name("mep-writer".into()).spawn(|| writer.run(jobs)).map_err(io)?];
         let questions = Arc::new(Mutex::new(questions));
+        let mut askers = Vec::new();
         for _ in 0..options.readers {
+            askers.push(Mutex::new(Reader::new(shared.clone(), file::open_reader(&path)?)));
             let reader = Reader::new(shared.clone(), file::open_reader(&path)?);
             let questions = questions.clone();
             threads.push(Builder::new().name("mep-reader".into()).spawn(|| reader.run(questions)).map_err(io)?);
@@ -172,7 +122,7 @@ impl Memory {
         let (stop, stopped) = channel();
         let keeper = Builder::new().name("mep-keeper".into()).spawn(|| keeper.run(stopped)).map_err(io)?;
         let (keeper, lanes) = (Some((stop, keeper)), Some((writing, reading)));
-        Ok(Memory { shared, path, graph_file, snapshots: Arc::default(), keeper, lanes, threads, _lock: lock })
+        Ok(Memory { shared, path, graph_file, snapshots: Arc::default(), keeper, lanes, threads, askers, _lock: lock })
     }
 
     /// Remembers 1 to 1024 records, all of them or none. Answered when they are on disk, in the order given; a query
@@ -196,9 +146,11 @@ impl Memory {
         for record in records.iter_mut().filter(|record| record.namespace.is_empty()) {
             record.namespace = DEFAULT_NAMESPACE.into();
         }
-        let nameless = records.iter().map(|record| record.id.is_empty()).collect();
-        let batch = Batch { records, nameless };
-        self.hand(self.writing(), bytes, |answering| writer::Job::Put(batch, answering))
+        self.hand(self.writing(), bytes, |answering| {
+            let nameless = records.iter().map(|record| record.id.is_empty()).collect();
+            let vectors = records.iter().map(|record| Unit::new(&record.embedding)).collect();
+            writer::Job::Put(Batch { records, nameless, vectors }, answering)
+        })
     }
 
     /// Forgets 1 to 1024 records by id and says how many were there. Answered when that is on disk.
@@ -249,6 +201,24 @@ impl Memory {
         self.hand(self.lanes.as_ref().map(|lanes| &lanes.1), accepted, |answering| {
             reader::Job::Query(Box::new(query), answering)
         })
+    }
+
+    /// As [`query`](Memory::query), on the calling thread: spares the way to another thread and back, which takes as long
+    /// as many a search. Where as many do the same already as there are readers, it is queued like other queries.
+    pub fn ask(&self, query: &Query) -> Result<Answer, QueryError> {
+        query.validate().inspect_err(|reason| self.shared.counters.refused(reason))?;
+        match self.askers.iter().find_map(|asker| asker.try_lock().ok()) {
+            Some(reader) => reader.serve(query, false),
+            None => self.query(query.clone()).wait(),
+        }
+    }
+
+    /// As [`ask`](Memory::ask), by a walk of the graph also where a scan is cheaper: for measuring what that choice is worth.
+    /// Scans where there is no graph, or where the query asks for words or weights that a walk knows nothing of.
+    pub fn ask_graph(&self, query: &Query) -> Result<Answer, QueryError> {
+        query.validate().inspect_err(|reason| self.shared.counters.refused(reason))?;
+        let asker = self.askers.first().ok_or(Unavailable::Closed)?;
+        asker.lock().unwrap_or_else(PoisonError::into_inner).serve(query, true)
     }
 
     /// Writes everything into one file beside the database, `<database>.snapshots/<name>.db`, while all goes on. One of
@@ -400,7 +370,7 @@ impl Drop for Memory {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::query::{Likeness, Way};

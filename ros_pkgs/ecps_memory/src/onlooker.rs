@@ -82,7 +82,7 @@ impl Onlooker {
     /// As [`Memory::query`](crate::Memory::query).
     pub fn query(&self, query: &Query) -> Result<Answer, QueryError> {
         query.validate()?;
-        self.reader.query(query)
+        self.reader.query(query, false)
     }
 
     /// As [`Memory::get`](crate::Memory::get).

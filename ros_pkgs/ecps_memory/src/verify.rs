@@ -10,6 +10,7 @@ use crate::stats::Damage;
 use crate::store::file::{self, Durability};
 use crate::store::graph_file::{self, GraphFile};
 use crate::store::row;
+use crate::store::storage::Storage;
 
 /// Most problems of pages that are named.
 const NAMED: u32 = 100;
@@ -99,8 +100,7 @@ pub fn salvage(path: &Path, to: &Path) -> Result<(u64, Vec<Damage>), KeepError> 
     for number in rows(&old) {
         match old.query_row(row::SELECT_ROW, [number], |row| Ok(row::decode(row))) {
             Ok(Ok(record)) => {
-                row::insert(&transaction, number, &record)?;
-                row::insert_text(&transaction, number, &record.text)?;
+                transaction.add(number, &record)?;
                 saved += 1;
             }
             Ok(Err(damage)) => lost.push(damage),

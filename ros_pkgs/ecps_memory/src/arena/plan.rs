@@ -2,6 +2,7 @@
 
 use rstar::AABB;
 
+use super::filter::{MORTAL, THERE};
 use super::{Arena, Filter, TextScores};
 use crate::graph::Graph;
 
@@ -51,8 +52,7 @@ impl Arena {
                 best = Some(slots);
             }
         }
-        let open = filter.not_before.0 == i64::MIN && filter.not_after.0 == i64::MAX;
-        if !open && most > FEW {
+        if !filter.is_open() && most > FEW {
             let range = (filter.not_before, 0)..=(filter.not_after, u32::MAX);
             let begun_earlier = self
                 .spans
@@ -68,9 +68,22 @@ impl Arena {
         best.map_or(Candidates::All, Candidates::Slots)
     }
 
+    #[inline]
     pub(super) fn admits(&self, filter: &Filter, slot: u32) -> bool {
+        let lasts = || self.lasting.get(slot as usize / 64).is_some_and(|word| word & (1 << (slot % 64)) != 0);
+        if filter.asks_nothing && lasts() {
+            return true;
+        }
+        let mark = self.marks.get(slot as usize).copied().unwrap_or_default();
+        if mark & filter.mark != filter.mark {
+            return false;
+        }
+        (filter.by_mark && mark & MORTAL == 0) || self.admits_by_all(filter, slot)
+    }
+
+    fn admits_by_all(&self, filter: &Filter, slot: u32) -> bool {
         let passes = self.facts.get(slot as usize).is_some_and(|facts| filter.passes(facts));
-        passes && (filter.labels.is_empty() || self.carries(slot, &filter.labels))
+        passes && (filter.unmarked.is_empty() || self.carries(slot, &filter.unmarked))
     }
 
     fn carries(&self, slot: u32, labels: &[u32]) -> bool {
@@ -78,10 +91,16 @@ impl Arena {
         details.is_some_and(|details| labels.iter().all(|label| details.labels.contains(label)))
     }
 
-    /// How many pass, from a regular sample.
+    /// How many pass: as counted where that is known, else from a regular sample.
     pub(super) fn estimate(&self, filter: &Filter) -> usize {
-        let step = (self.facts.len() / DRAWN).max(1);
-        let drawn = (0..self.facts.len() as u32).step_by(step);
+        let carrying = |label: &u32| self.labels.get(label).map_or(0, Vec::len);
+        match filter.labels.as_slice() {
+            [] if filter.by_mark => return self.len(),
+            [one] if filter.by_mark => return carrying(one),
+            _ => {}
+        }
+        let step = (self.marks.len() / DRAWN).max(1);
+        let drawn = (0..self.marks.len() as u32).step_by(step);
         let (passing, all) = drawn.fold((0, 0), |(passing, all), slot| {
             (passing + usize::from(self.admits(filter, slot)), all + usize::from(self.is_there(slot)))
         });
@@ -89,7 +108,7 @@ impl Arena {
     }
 
     fn is_there(&self, slot: u32) -> bool {
-        self.details.get(slot as usize).is_some_and(Option::is_some)
+        self.marks.get(slot as usize).is_some_and(|mark| mark & THERE != 0)
     }
 
     /// The graph, where a walk that keeps `ef` compares fewer vectors than a scan of the `passing` ones.

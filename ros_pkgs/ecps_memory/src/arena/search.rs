@@ -20,6 +20,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) text: Option<&'a TextScores>,
     pub(crate) k: usize,
     pub(crate) exact: bool,
+    /// Whether the graph is walked, where there is one, also if a scan is cheaper.
+    pub(crate) walk: bool,
     pub(crate) ranking: Ranking,
     /// Whether it has taken too long.
     pub(crate) late: &'a dyn Fn() -> bool,
@@ -77,9 +79,13 @@ impl Arena {
         };
         let ef = (self.ef() as usize).max(2 * ask.k);
         let may_walk = !ask.exact && ask.text.is_none() && ask.ranking.by_fit_alone();
-        if may_walk && let Some(graph) = self.worth_walking(passing, ef) {
+        let (graph, patience) = match ask.walk {
+            true => (self.graph.as_ref(), usize::MAX),
+            false => (self.worth_walking(passing, ef), 2 * passing),
+        };
+        if may_walk && let Some(graph) = graph {
             let passes = |slot| self.admits(ask.filter, slot);
-            if let Some(mut near) = graph.search(&self.vectors, query, ef, 2 * passing, scratch, passes) {
+            if let Some(mut near) = graph.search(&self.vectors, query, ef, patience, scratch, passes) {
                 near.extend(self.compare(query, self.pending.iter().copied().filter(|slot| passes(*slot)), ask, found));
                 found.way = Way::Graph;
                 found.lower_bound = true;
@@ -124,8 +130,8 @@ impl Arena {
     }
 
     fn text(&self, ask: &Ask<'_>, slot: u32) -> Option<f32> {
-        let row = self.details.get(slot as usize)?.as_ref()?.row;
-        ask.text?.get(&row).copied()
+        let scores = ask.text?;
+        scores.get(&self.details.get(slot as usize)?.as_ref()?.row).copied()
     }
 
     /// Scores what was found and offers it.

@@ -226,7 +226,7 @@ impl Keeper {
         let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
         let namespace = crate::record::namespace_or_default(&query.namespace).to_owned();
         let Some(arena) = index.arena(&namespace, &likeness.model_id) else { return };
-        let terms = Terms { now: self.shared.clock.now(), text: None, late: &|| false };
+        let terms = Terms { now: self.shared.clock.now(), text: None, late: &|| false, walk: false };
         let mut scratch = Scratch::default();
         let mut ask = |query: &Query| index.search(query, &terms, &mut scratch).ok();
         let (Some(walked), Some(scanned)) = (ask(&query), ask(&Query { exact: true, ..query.clone() })) else { return };
@@ -250,7 +250,7 @@ impl Keeper {
             return;
         }
         if recall >= BROKEN_RECALL && arena.ef() < MOST_EF {
-            arena.set_ef(arena.ef() * 3 / 2);
+            arena.set_ef(arena.ef() * 5 / 4);
             samples.clear();
         } else if recall < LEAST_RECALL {
             drop(index);

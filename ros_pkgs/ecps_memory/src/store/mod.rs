@@ -7,6 +7,8 @@ mod migrate;
 pub(crate) mod reader;
 pub(crate) mod row;
 pub(crate) mod snapshot;
+mod sqlite;
+pub(crate) mod storage;
 pub(crate) mod writer;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};

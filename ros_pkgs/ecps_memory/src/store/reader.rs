@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension};
+use rusqlite::Connection;
 
-use super::{Shared, row};
-use crate::arena::TextScores;
+use super::Shared;
+use super::storage::Storage;
 use crate::error::{ANSWER_BYTES, GetError, QueryError, Unavailable};
 use crate::graph::Scratch;
 use crate::index::{Ranked, Terms};
@@ -54,20 +54,16 @@ impl Reader {
     pub(crate) fn run(self, jobs: Arc<Mutex<Receiver<(Job, Ticket)>>>) {
         loop {
             let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            self.shared.stir();
             // An asker who no longer listens is no matter.
             match next {
                 Err(_) => return,
                 Ok((Job::Query(query, answering), ticket)) => {
-                    let answer = self.query(&query);
-                    match &answer {
-                        Ok(_) => self.shared.counters.answered_query(),
-                        Err(reason) => self.shared.counters.refused(reason),
-                    }
+                    let answer = self.serve(&query, false);
                     drop(ticket);
                     let _ = answering.send(answer);
                 }
                 Ok((Job::Get(namespace, id, answering), ticket)) => {
+                    self.shared.stir();
                     let answer = self.get(namespace, id);
                     drop(ticket);
                     let _ = answering.send(answer);
@@ -76,31 +72,42 @@ impl Reader {
         }
     }
 
+    /// Answers a valid query, and counts it. `walk`: by the graph, also where a scan is cheaper.
+    pub(crate) fn serve(&self, query: &Query, walk: bool) -> Result<Answer, QueryError> {
+        self.shared.stir();
+        let answer = self.query(query, walk);
+        match &answer {
+            Ok(_) => self.shared.counters.answered_query(),
+            Err(reason) => self.shared.counters.refused(reason),
+        }
+        answer
+    }
+
     /// Answers a valid query.
-    pub(crate) fn query(&self, query: &Query) -> Result<Answer, QueryError> {
-        if let Some(answer) = self.attempt(query, FileMay::Differ)? {
+    pub(crate) fn query(&self, query: &Query, walk: bool) -> Result<Answer, QueryError> {
+        if let Some(answer) = self.attempt(query, walk, FileMay::Differ)? {
             return Ok(answer);
         }
         let _gate = self.shared.gate.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             // Ends, since every attempt without an answer takes a row out of the index.
-            if let Some(answer) = self.attempt(query, FileMay::NotDiffer)? {
+            if let Some(answer) = self.attempt(query, walk, FileMay::NotDiffer)? {
                 return Ok(answer);
             }
         }
     }
 
     /// None where a row could not be served and the search has to be made again without it.
-    fn attempt(&self, query: &Query, file_may: FileMay) -> Result<Option<Answer>, QueryError> {
+    fn attempt(&self, query: &Query, walk: bool, file_may: FileMay) -> Result<Option<Answer>, QueryError> {
         // One transaction for all rows: SQLite then locks once.
         let transaction = self.connection.unchecked_transaction().map_err(Unavailable::from)?;
         let started = self.shared.steady.now();
         let late = || self.shared.steady.now().since(started) > self.shared.query_limit;
         let text = match query.words() {
-            Some(words) => Some(self.by_words(&words).map_err(Unavailable::from)?),
+            Some(words) => Some(self.connection.read_words(&words, MOST_BY_WORDS)?),
             None => None,
         };
-        let terms = Terms { now: self.shared.clock.now(), text: text.as_ref(), late: &late };
+        let terms = Terms { now: self.shared.clock.now(), text: text.as_ref(), late: &late, walk };
         let namespace = namespace_or_default(&query.namespace);
         let found = {
             let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
@@ -116,15 +123,14 @@ impl Reader {
             recall: found.recall,
             cut_short: found.cut_short || text.is_some_and(|text| text.len() >= MOST_BY_WORDS),
         };
-        let sql = if query.heads_only { row::SELECT_HEAD } else { row::SELECT_ROW };
         let (mut bytes, mut all_served) = (0, true);
         for ranked in found.rows {
             let row = ranked.row;
             let read = match query.heads_only {
-                true => self.read(sql, [row], row::decode_head),
-                false => self.read(sql, [row], row::decode),
+                true => self.connection.read_head(row)?,
+                false => self.connection.read(row)?,
             };
-            match read.map_err(Unavailable::from)? {
+            match read {
                 Some(Ok(record)) => match hit(query, ranked, record) {
                     None => answer.total_matched -= 1,
                     Some(hit) => {
@@ -156,24 +162,16 @@ impl Reader {
         answer.hits.sort_by(|a, b| {
             b.score.total_cmp(&a.score).then_with(|| newer(a, b)).then_with(|| a.record.id.cmp(&b.record.id))
         });
-        if answer.way == Way::Graph {
+        if answer.way == Way::Graph && !walk {
             self.shared.remember_asked(query);
         }
         Ok(all_served.then_some(answer))
     }
 
-    fn by_words(&self, words: &str) -> Result<TextScores, rusqlite::Error> {
-        let sql = "SELECT rowid, -bm25(record_text) FROM record_text WHERE record_text MATCH ?1 LIMIT ?2";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement
-            .query_map((words, MOST_BY_WORDS as i64), |row| Ok((row.get(0)?, row.get::<_, f64>(1)? as f32)))?;
-        rows.collect()
-    }
-
     /// Fetches a record.
     pub(crate) fn get(&self, namespace: String, id: String) -> Result<Record, GetError> {
         let now = self.shared.clock.now();
-        match self.read(row::SELECT_ID, (&namespace, &id), row::decode).map_err(Unavailable::from)? {
+        match self.connection.read_named(&namespace, &id)? {
             Some(Ok(record)) if record.expires.is_none_or(|expires| now < expires) => Ok(record),
             Some(Err(damage)) => {
                 let damage = Damage { namespace, id, ..damage };
@@ -181,23 +179,6 @@ impl Reader {
                 Err(GetError::Damaged(damage))
             }
             _ => Err(GetError::NotFound { namespace, id }),
-        }
-    }
-
-    /// One row, or none. What keeps SQLite from reading it is damage too.
-    fn read(
-        &self,
-        sql: &str,
-        key: impl rusqlite::Params,
-        decode: impl FnOnce(&rusqlite::Row<'_>) -> Result<Record, Damage>,
-    ) -> Result<Option<Result<Record, Damage>>, rusqlite::Error> {
-        let read = self.connection.prepare_cached(sql)?.query_row(key, |row| Ok(decode(row))).optional();
-        match read {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
-                let unknown = String::new();
-                Ok(Some(Err(Damage { row: 0, namespace: unknown.clone(), id: unknown, reason: error.to_string() })))
-            }
-            other => other,
         }
     }
 }

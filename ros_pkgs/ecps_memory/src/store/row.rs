@@ -37,9 +37,6 @@ const INSERT: &str = concat!(
     ", payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
      ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)"
 );
-/// Words of a row, to be found and to be found no more.
-const INSERT_TEXT: &str = "INSERT INTO record_text (rowid, text) VALUES (?1, ?2)";
-const DELETE_TEXT: &str = "INSERT INTO record_text (record_text, rowid, text) VALUES ('delete', ?1, ?2)";
 
 /// Where the payload is among the columns of a whole row, and its length among those of a head.
 const PAYLOAD: usize = 31;
@@ -47,14 +44,14 @@ const LENGTH: usize = 30;
 const PAYLOAD_CRC: usize = 28;
 const HEAD_CRC: usize = 29;
 
-/// Writes a valid record, whose namespace is set, under a row number; what was there is replaced. `damaged` writes a checksum
-/// that is wrong, for rows that were damaged in the file they come from.
+/// Writes a valid record, whose namespace is set, under a row number; what was there is replaced.
 pub(crate) fn insert(connection: &Connection, row: i64, record: &Record) -> Result<(), rusqlite::Error> {
     let pose = record.pose.map(|pose| pose_bytes(&pose));
     let covariance = doubles(&record.covariance);
-    let json = |list: &[String]| serde_json::Value::from(list).to_string();
-    let (labels, parents) = (json(&record.labels), json(&record.parents));
-    let embedding: Vec<u8> = record.embedding.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let (labels, parents) = (json(&record.labels)?, json(&record.parents)?);
+    let mut embedding = vec![0; size_of_val(record.embedding.as_slice())];
+    let (places, _) = embedding.as_chunks_mut::<4>();
+    places.iter_mut().zip(&record.embedding).for_each(|(place, value)| *place = value.to_le_bytes());
     let payload_crc = crc32fast::hash(&record.payload);
     let version = i64::try_from(record.version).unwrap_or(i64::MAX);
     let sightings = i64::try_from(record.sightings).unwrap_or(i64::MAX);
@@ -131,20 +128,11 @@ pub(crate) fn insert(connection: &Connection, row: i64, record: &Record) -> Resu
     Ok(())
 }
 
-/// Makes the words of a row findable.
-pub(crate) fn insert_text(connection: &Connection, row: i64, text: &str) -> Result<(), rusqlite::Error> {
-    if !text.is_empty() {
-        connection.prepare_cached(INSERT_TEXT)?.execute((row, text))?;
+fn json(list: &[String]) -> Result<String, rusqlite::Error> {
+    if list.is_empty() {
+        return Ok("[]".to_owned());
     }
-    Ok(())
-}
-
-/// Forgets the words of a row that is about to go.
-pub(crate) fn delete_text(connection: &Connection, row: i64, text: &str) -> Result<(), rusqlite::Error> {
-    if !text.is_empty() {
-        connection.prepare_cached(DELETE_TEXT)?.execute((row, text))?;
-    }
-    Ok(())
+    serde_json::to_string(list).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))
 }
 
 /// Reads a row without its payload.

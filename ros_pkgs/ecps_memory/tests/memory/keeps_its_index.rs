@@ -118,6 +118,37 @@ fn what_is_put_and_deleted_beside_a_graph_is_found_and_not_found() {
     }
 }
 
+/// More than a third of what the graph was built of goes: it is made again without them.
+#[test]
+fn a_graph_most_of_whose_records_are_new_or_gone_is_made_again() {
+    let scratch = Scratch::new();
+    let memory = open(&scratch);
+    fill(&memory);
+    settled(&memory);
+    let gone = |number: &usize| number % 5 < 2;
+    for numbers in (0..RECORDS).filter(gone).collect::<Vec<_>>().chunks(400) {
+        memory.delete("", numbers.iter().map(|number| format!("{number:04}")).collect()).wait().unwrap();
+        let answer = memory.query(Query { k: 1000, ..ask(numbers[0]) }).wait().unwrap();
+        let found = ids(&answer).into_iter().map(|id| id.parse::<usize>().unwrap());
+        assert!(found.into_iter().all(|number| number > numbers[numbers.len() - 1] || !gone(&number)));
+    }
+    let left = RECORDS - (0..RECORDS).filter(gone).count();
+    let start = Instant::now();
+    while memory.stats().rebuilds < 2 {
+        assert!(start.elapsed() < Duration::from_secs(120), "{:?}", memory.stats());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let stats = memory.stats();
+    assert_eq!((stats.indexed, stats.unindexed, stats.records), (left as u64, 0, left as u64));
+    let kept: Vec<usize> = (0..RECORDS).filter(|number| !gone(number)).step_by(20).collect();
+    let found = kept.iter().filter(|number| {
+        let answer = memory.ask_graph(&Query { k: 1, ..ask(**number) }).unwrap();
+        assert_eq!(answer.way, Way::Graph);
+        ids(&answer) == [format!("{number:04}")]
+    });
+    assert!(found.count() >= kept.len() * 97 / 100);
+}
+
 /// The recall is measured while nobody asks, and told in the next answer.
 #[test]
 fn the_recall_is_sampled_in_idle_time_and_told() {

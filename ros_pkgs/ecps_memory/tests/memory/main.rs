@@ -8,6 +8,7 @@ mod keeps_its_index;
 mod keeps_what_was_put;
 mod refuses_bad_input;
 mod serves_many_at_once;
+mod survives_a_full_disk;
 mod survives_damage;
 mod survives_kill;
 

@@ -2,7 +2,7 @@ use ecps_core::clock::Stamp;
 use ecps_memory::{Cause, Likeness, Memory, OpenError, Options, Place, PutError, Query, Record, Unavailable};
 use nalgebra::{Isometry3, Point3, Quaternion, UnitQuaternion};
 
-use crate::{Scratch, at, like, made_ids, options, record};
+use crate::{Scratch, at, ids, like, made_ids, options, record};
 
 #[test]
 fn a_record_beyond_a_limit_is_refused_by_name_value_and_limit() {
@@ -118,6 +118,56 @@ fn a_query_beyond_a_limit_is_refused() {
         assert_eq!(error.cause(), Cause::Invalid);
     }
     assert_eq!(memory.stats().queries, 0);
+}
+
+/// Labels, words and names are text whatever they say.
+#[test]
+fn hostile_text_is_kept_as_it_is_and_does_nothing() {
+    let scratch = Scratch::new();
+    let memory = scratch.open();
+    let hostile = ["'); DROP TABLE record; --", "\"] OR 1=1 --", "%_*?", "robot:", "\u{202e}gnp", "{\"$ne\":null}"];
+    for (number, text) in hostile.iter().enumerate() {
+        let put = Record {
+            labels: vec![(*text).into()],
+            text: format!("{text} word"),
+            robot: (*text).into(),
+            namespace: (*text).into(),
+            ..record(text, &[1.0, number as f32])
+        };
+        memory.put(vec![put]).wait().unwrap();
+    }
+    for text in hostile {
+        let mine = |query: Query| {
+            let answer = memory.query(Query { namespace: text.into(), ..query }).wait().unwrap();
+            assert_eq!(ids(&answer), [text]);
+            assert_eq!(answer.hits[0].record.labels, [text]);
+        };
+        mine(Query { labels: vec![text.into()], ..Query::default() });
+        mine(Query { robot: text.into(), ..Query::default() });
+        mine(Query { text: format!("{text} word"), ..Query::default() });
+        let other = Query { namespace: text.into(), labels: vec!["label".into()], ..Query::default() };
+        assert_eq!(memory.query(other).wait().unwrap().total_matched, 0);
+    }
+    assert_eq!(memory.stats().records, hostile.len() as u64);
+}
+
+#[test]
+fn a_question_on_the_calling_thread_is_answered_checked_and_counted_like_any_other() {
+    let scratch = Scratch::new();
+    let memory = scratch.open();
+    memory.put(vec![record("a", &[1.0, 0.0]), record("b", &[0.0, 1.0])]).wait().unwrap();
+    let query = Query { min_sim: -1.0, ..like(&[1.0, 0.1]) };
+    assert_eq!(memory.ask(&query), memory.query(query.clone()).wait());
+    assert_eq!(memory.ask_graph(&query), memory.ask(&query), "a scan where there is no graph");
+    assert_eq!(memory.stats().queries, 4);
+    let error = memory.ask(&like(&[f32::NAN])).unwrap_err();
+    assert_eq!(
+        (error.to_string().as_str(), error.cause()),
+        ("embedding[0] is NaN, and must be finite", Cause::Invalid)
+    );
+    let error = memory.ask_graph(&like(&[1.0])).unwrap_err();
+    assert!(error.to_string().contains("1"), "{error}");
+    assert_eq!((memory.stats().queries, memory.stats().refused), (4, 2));
 }
 
 #[test]

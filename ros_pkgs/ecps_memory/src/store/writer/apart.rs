@@ -9,7 +9,8 @@ use super::{Apart, Reanchor, Writer};
 use crate::arena::Placed;
 use crate::error::KeepError;
 use crate::record::Record;
-use crate::store::{LoadError, row, snapshot};
+use crate::store::storage::Storage;
+use crate::store::{LoadError, snapshot};
 
 impl Writer {
     pub(super) fn apart(&mut self, job: Apart) {
@@ -76,12 +77,11 @@ impl Writer {
             .collect::<Result<_, _>>()?;
         let mut moved = Vec::new();
         for number in rows {
-            let found = transaction.prepare_cached(row::SELECT_ROW)?.query_row([number], |row| Ok(row::decode(row)))?;
             // What is damaged stays as it is, and stays named.
-            let Ok(mut record) = found else { continue };
+            let Some(Ok(mut record)) = transaction.read(number)? else { continue };
             move_record(&mut record, reanchor);
             record.validate()?;
-            row::insert(&transaction, number, &record)?;
+            transaction.change(number, &record)?;
             if let Some(pose) = record.pose {
                 moved.push((number, pose.translation));
             }

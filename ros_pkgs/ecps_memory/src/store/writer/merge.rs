@@ -4,15 +4,14 @@ use std::sync::PoisonError;
 
 use ecps_core::clock::Stamp;
 use nalgebra::Point3;
-use rusqlite::OptionalExtension;
 
-use super::{Open, Work, Written};
+use super::work::{Open, Work, Written};
+use crate::error::Unavailable;
 use crate::index::Terms;
 use crate::place::{Place, Shape};
 use crate::policy::Merge;
 use crate::query::{Likeness, Query};
 use crate::record::Record;
-use crate::store::row;
 use crate::vector::{Unit, Vectors};
 
 /// A record of the open transaction, which the index does not show yet.
@@ -48,7 +47,8 @@ impl Fresh {
         }
     }
 
-    fn near(&self, record: &Record, vector: &Unit, merge: &Merge) -> bool {
+    /// How like it is, where it is near enough.
+    fn near(&self, record: &Record, vector: &Unit, merge: &Merge) -> Option<f32> {
         let within = i64::try_from(merge.within.as_nanos()).unwrap_or(i64::MAX);
         let in_time = record.time.nanos_since(self.last) <= within && self.first.nanos_since(record.time) <= within;
         let in_place = match (self.at, place(record)) {
@@ -61,9 +61,10 @@ impl Fresh {
             vectors.set(0, &self.vector);
             let mut similarities = Vec::new();
             vectors.similarities(vector, &[0], &mut similarities);
-            similarities.first().is_some_and(|similarity| *similarity >= merge.similarity)
+            similarities.first().copied().filter(|similarity| *similarity >= merge.similarity)
         };
-        self.namespace == record.namespace && self.source == source(record) && in_time && in_place && alike()
+        let comparable = self.namespace == record.namespace && self.source == source(record);
+        (comparable && in_time && in_place).then(alike).flatten()
     }
 }
 
@@ -74,12 +75,12 @@ impl Work<'_> {
         record: &Record,
         vector: &Unit,
         open: &mut Open,
-    ) -> Result<Option<Written>, rusqlite::Error> {
+    ) -> Result<Option<Written>, Unavailable> {
         let Some(merge) = &self.policy.merge else { return Ok(None) };
-        let fresh = open.fresh.iter().rev().find(|fresh| fresh.near(record, vector, merge)).map(|fresh| fresh.row);
-        let Some(row) = fresh.or_else(|| self.remembered(record, merge, open)) else { return Ok(None) };
-        let found = self.connection.prepare_cached(row::SELECT_ROW)?.query_row([row], |row| Ok(row::decode(row)));
-        let Some(Ok(mut kept)) = found.optional()? else { return Ok(None) };
+        let fresh = open.fresh.iter().filter_map(|fresh| Some((fresh.near(record, vector, merge)?, fresh.row)));
+        let most_alike = fresh.chain(self.remembered(record, merge, open)).max_by(|a, b| a.0.total_cmp(&b.0));
+        let Some((_, row)) = most_alike else { return Ok(None) };
+        let Some(Ok(mut kept)) = self.storage.read(row)? else { return Ok(None) };
         if source(&kept) != source(record) || place(&kept).is_some() != place(record).is_some() {
             return Ok(None);
         }
@@ -89,7 +90,7 @@ impl Work<'_> {
         kept.last_seen = kept.last_seen.max(record.time);
         kept.importance = kept.importance.max(record.importance);
         kept.expires = kept.expires.and_then(|expires| Some(expires.max(record.expires?)));
-        row::insert(self.connection, row, &kept)?;
+        self.storage.change(row, &kept)?;
         if let Some(fresh) = open.fresh.iter_mut().find(|fresh| fresh.row == row) {
             (fresh.first, fresh.last) = (kept.time, kept.last_seen);
         }
@@ -97,8 +98,8 @@ impl Work<'_> {
         Ok(Some(Written::Merged { row, id: kept.id, version: kept.version, first, last }))
     }
 
-    /// The most alike of those that the index shows.
-    fn remembered(&self, record: &Record, merge: &Merge, open: &Open) -> Option<i64> {
+    /// The most alike of those that the index shows, and how like it is.
+    fn remembered(&self, record: &Record, merge: &Merge, open: &Open) -> Option<(f32, i64)> {
         let within = i64::try_from(merge.within.as_nanos()).unwrap_or(i64::MAX);
         let likeness = Likeness { model_id: record.model_id.clone(), embedding: record.embedding.clone() };
         let ball = place(record).filter(|_| merge.distance > 0.0).map(|centre| Place {
@@ -120,8 +121,9 @@ impl Work<'_> {
             ..Query::default()
         };
         let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
-        let terms = Terms { now: self.shared.clock.now(), text: None, late: &|| false };
+        let terms = Terms { now: self.shared.clock.now(), text: None, late: &|| false, walk: false };
         let found = index.search(&query, &terms, &mut crate::graph::Scratch::default()).ok()?;
-        found.rows.iter().map(|ranked| ranked.row).find(|row| !open.gone.contains(row))
+        let there = found.rows.iter().filter(|ranked| !open.gone.contains(&ranked.row));
+        there.filter_map(|ranked| Some((ranked.similarity?, ranked.row))).next()
     }
 }
