@@ -16,6 +16,7 @@ use ecps_identity::verifier::{Presented, Verifier};
 use ecps_ros::r2r::ecps_msgs::msg::{self, Caller};
 use ecps_ros::{Health, Node, ParameterError, Parameters, Report, Spec, StartError};
 
+use crate::known::Known;
 use crate::message::{heard, keys_from_ros, list_from_ros};
 use crate::record::Decisions;
 
@@ -64,10 +65,21 @@ struct Inside {
     bulletins: Bulletins,
     /// Revocations that came before the keys, and with them the authority's certificate.
     early: Option<Revocations>,
+    known: Known,
     session: String,
     granted: u64,
     refused: u64,
     last: String,
+}
+
+impl Inside {
+    fn take_list(&mut self, list: &Revocations) -> Result<Taken, BulletinRefusal> {
+        let taken = self.bulletins.take_list(list, SystemRos.now())?;
+        if taken == Taken::New {
+            self.known.keep(list.number);
+        }
+        Ok(taken)
+    }
 }
 
 /// Who may come in. Clones are handles to the same.
@@ -115,7 +127,12 @@ impl Door {
             }
         };
         let (topics, name) = (parameters.string("trust_topics")?, node.fully_qualified_name().to_owned());
-        let decisions = Decisions::open(&folder(parameters, &name)?, &name)?;
+        let folder = folder(parameters, &name)?;
+        let decisions = Decisions::open(&folder, &name)?;
+        let mut beside = folder.into_os_string();
+        beside.push(".revocations");
+        let known = Known::of(beside.as_ref());
+        let least = known.number().map_err(StartError::layer)?;
         let session = uuid::Uuid::now_v7().to_string();
         let verifier = Verifier::in_fleet(&name, &session, &root);
         let guard = match level {
@@ -125,8 +142,9 @@ impl Door {
         };
         let inside = Inside {
             guard,
-            bulletins: Bulletins::new(root),
+            bulletins: Bulletins::new(root, least),
             early: None,
+            known,
             session,
             granted: 0,
             refused: 0,
@@ -166,7 +184,7 @@ impl Door {
         self.with(Ok(Taken::Known), |inside| {
             let taken = inside.bulletins.take_keys(keys, SystemRos.now())?;
             if let Some(early) = inside.early.take() {
-                told("revocations", &inside.bulletins.take_list(&early, SystemRos.now()));
+                told("revocations", &inside.take_list(&early));
             }
             inside.guard.verifier_mut().hear(&inside.bulletins);
             Ok(taken)
@@ -175,7 +193,7 @@ impl Door {
 
     /// Takes revocations.
     pub fn hear_list(&self, list: &Revocations) -> Result<Taken, BulletinRefusal> {
-        self.with(Ok(Taken::Known), |inside| match inside.bulletins.take_list(list, SystemRos.now()) {
+        self.with(Ok(Taken::Known), |inside| match inside.take_list(list) {
             // They come again to whoever knows the authority by then.
             Err(BulletinRefusal::NoAuthority) => {
                 if inside.early.as_ref().is_none_or(|early| early.number < list.number) {

@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`door`] | the one question, as a node asks it |
+//! | [`known`] | the last revocation list, across restarts |
 //! | [`message`] | the authority's bulletins and their messages |
 //! | [`record`] | what was decided, in a journal of its own |
 //!
@@ -19,6 +20,7 @@
 //! ```
 
 pub mod door;
+pub mod known;
 pub mod message;
 pub mod record;
 

@@ -379,6 +379,8 @@ pub struct Bulletins {
     authority: Option<PublicKey>,
     keys: Option<Heard<Vec<Accepted>, SigningKeys>>,
     list: Option<Heard<Revoked, Revocations>>,
+    /// No older list is taken, since this one was known in an earlier run.
+    least: u64,
 }
 
 impl std::fmt::Debug for Bulletins {
@@ -389,9 +391,9 @@ impl std::fmt::Debug for Bulletins {
 }
 
 impl Bulletins {
-    /// Nothing was heard yet.
-    pub fn new(anchor: Anchor) -> Bulletins {
-        Bulletins { anchor, authority: None, keys: None, list: None }
+    /// Nothing was heard yet; in an earlier run revocation list `least` was, or 0.
+    pub fn new(anchor: Anchor, least: u64) -> Bulletins {
+        Bulletins { anchor, authority: None, keys: None, list: None, least }
     }
 
     /// In whom it believes.
@@ -432,6 +434,9 @@ impl Bulletins {
         let authority = self.authority.as_ref().ok_or(BulletinRefusal::NoAuthority)?;
         check(authority, &bulletin.signed(), &bulletin.signature, bulletin.stamp, now)?;
         is_newer(bulletin.number, self.list().map(|list| list.number))?;
+        if bulletin.number < self.least {
+            return Err(BulletinRefusal::Old { found: bulletin.number, known: self.least });
+        }
         let value = Revoked {
             number: bulletin.number,
             stamp: bulletin.stamp,

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ecps_core::clock::{RosClock as _, Stamp, SystemRos};
+use ecps_guard::known::Known;
 use ecps_guard::message::{heard, keys_from_ros, keys_to_ros, list_from_ros, list_to_ros};
 use ecps_guard::record::Decisions;
 use ecps_guard::{Door, TrustLevel};
@@ -41,6 +42,7 @@ struct Shared {
     certificate: Mutex<Option<Vec<u8>>>,
     bulletins: Option<Mutex<Bulletins>>,
     peers: Mutex<Vec<msg::PeerTrust>>,
+    known: Known,
     ended: AtomicBool,
 }
 
@@ -122,11 +124,14 @@ fn configure(node: &mut Node<Agent>) -> Result<Agent, StartError> {
         Ok(text) => pem::first(&text),
         Err(_) => None,
     };
+    let known = Known::of(&settings.folder.join("revocations"));
+    let least = known.number().map_err(StartError::layer)?;
     let shared = Arc::new(Shared {
         name,
+        known,
         key,
         certificate: Mutex::new(certificate),
-        bulletins: anchor.map(|anchor| Mutex::new(Bulletins::new(anchor))),
+        bulletins: anchor.map(|anchor| Mutex::new(Bulletins::new(anchor, least))),
         peers: Mutex::new(settings.peers.iter().map(|name| rounds::unknown(name)).collect()),
         ended: AtomicBool::new(false),
         settings,
@@ -213,8 +218,11 @@ impl Agent {
         let Some(bulletins) = &self.shared.bulletins else { return };
         let list = list_from_ros(message);
         let taken = lock(bulletins).take_list(&list, now());
-        if taken == Ok(Taken::New) && self.issuer.is_none() {
-            self.list.publish(&list_to_ros(&list));
+        if taken == Ok(Taken::New) {
+            self.shared.known.keep(list.number);
+            if self.issuer.is_none() {
+                self.list.publish(&list_to_ros(&list));
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use ecps_core::clock::Stamp;
 use ecps_identity::bulletin::{Anchor, AnchorError, BulletinRefusal, Bulletins, LIST_LIFE, Taken};
 use ecps_identity::verifier::{Presented, TokenRefusal, Verifier};
 use ecps_trust::attestation::{AttestationRefusal, IdentityReport};
-use ecps_trust::books::BooksError;
+use ecps_trust::books::{Books, BooksError};
 use ecps_trust::fleet::{CertificateRefusal, Fleet};
 use ecps_trust::issuer::{Issuer, IssuerError, NOTICE, REQUEST_LIFE, TokenRequest, recovery};
 use ecps_trust::pem;
@@ -86,7 +86,7 @@ struct Node {
 impl Node {
     fn new(place: &Place) -> Node {
         let verifier = Verifier::in_fleet(EXECUTOR, "run", &place.anchor());
-        Node { bulletins: Bulletins::new(place.anchor()), verifier, sequence: 0 }
+        Node { bulletins: Bulletins::new(place.anchor(), 0), verifier, sequence: 0 }
     }
 
     fn hear(&mut self, issuer: &Issuer, now: Stamp) {
@@ -136,7 +136,7 @@ fn tokens_are_accepted_through_rotation_and_restart() {
     assert!(matches!(node.takes(&old, &id, at), Err(TokenRefusal::Key(_))), "two keys before");
 
     // Once a day by itself.
-    assert_eq!(issuer.refresh(later(SECOND * 3700)).unwrap(), true, "a list every hour");
+    assert!(issuer.refresh(later(SECOND * 3700)).unwrap(), "a list every hour");
     let keys = issuer.keys().number;
     let day = later(SECOND * 86_500);
     assert!(issuer.refresh(day).unwrap() && issuer.keys().number > keys);
@@ -190,7 +190,11 @@ fn what_is_taken_back_is_refused_and_does_not_come_back() {
     assert_eq!(node.takes(&other, &id, NOW), Ok(()));
 
     // All, until the emergency key says otherwise.
-    let locked = issuer.revoke(NOW, |books| Ok(books.lock_down(true))).unwrap();
+    let lock = |books: &mut Books| {
+        books.lock_down(true);
+        Ok(())
+    };
+    let locked = issuer.revoke(NOW, lock).unwrap();
     node.hear(&issuer, NOW);
     assert_eq!(node.takes(&other, &id, NOW), Err(TokenRefusal::Lockdown));
     assert!(matches!(issuer.token(&place.request(NOW), NOW), Err(IssuerError::Lockdown)));
@@ -224,7 +228,7 @@ fn what_is_taken_back_is_refused_and_does_not_come_back() {
     let own = pem::first(&std::fs::read(path).unwrap()).unwrap();
     let report = IdentityReport::make(&place.device, own, [7; 32], NOW).unwrap();
     assert_eq!(report.verify(&[7; 32], &fleet(&issuer), NOW), Ok(()));
-    ecps_trust::books::Books::change(&place.authority(), |books| books.revoke_device(&id, NOW)).unwrap();
+    Books::change(&place.authority(), |books| books.revoke_device(&id, NOW)).unwrap();
     assert!(issuer.refresh(NOW).unwrap());
     node.hear(&issuer, NOW);
     assert_eq!(node.takes(&fresh, &id, later(NOTICE)), Err(TokenRefusal::Revoked(id.clone())));
@@ -236,6 +240,11 @@ fn what_is_taken_back_is_refused_and_does_not_come_back() {
     // The list before, from somebody who kept it; the same again does no harm.
     assert!(matches!(node.bulletins.take_list(&before, NOW), Err(BulletinRefusal::Old { .. })));
     assert_eq!(node.bulletins.take_list(issuer.list(), NOW), Ok(Taken::Known));
+    // Nor after a restart of the node.
+    let mut restarted = Bulletins::new(place.anchor(), issuer.list().number);
+    restarted.take_keys(issuer.keys(), NOW).unwrap();
+    assert!(matches!(restarted.take_list(&before, NOW), Err(BulletinRefusal::Old { .. })));
+    assert_eq!(restarted.take_list(issuer.list(), NOW), Ok(Taken::New));
     // Cut off, it accepts nobody in the end.
     let at = later(LIST_LIFE);
     assert!(matches!(node.takes(&fresh, &id, at), Err(TokenRefusal::StaleRevocations(_))));
@@ -245,7 +254,7 @@ fn what_is_taken_back_is_refused_and_does_not_come_back() {
 fn a_bulletin_is_believed_by_the_root_alone() {
     let (place, other) = (Place::new(), Place::new());
     let (issuer, stranger) = (place.issuer(NOW), other.issuer(NOW));
-    let mut heard = Bulletins::new(place.anchor());
+    let mut heard = Bulletins::new(place.anchor(), 0);
     assert_eq!(heard.take_list(issuer.list(), NOW), Err(BulletinRefusal::NoAuthority));
     assert!(matches!(heard.take_keys(stranger.keys(), NOW), Err(BulletinRefusal::Authority(_))));
 
@@ -260,7 +269,7 @@ fn a_bulletin_is_believed_by_the_root_alone() {
     // A stranger's keys under the certificate of the authority.
     let mut forged = keys.clone();
     let (ours, theirs) = (forged.keys.clone(), stranger.keys().keys.clone());
-    let tail = |text: &str| text[text.find("\"x5c\"").unwrap()..].to_owned();
+    let tail = |text: &str| text.split_once("\"x5c\"").unwrap().1.to_owned();
     forged.keys = theirs.replace(&tail(&theirs), &tail(&ours));
     forged.signature = other.key("authority.key").sign_raw(&forged.signed()).unwrap();
     assert_eq!(heard.take_keys(&forged, NOW), Err(BulletinRefusal::Signature));
