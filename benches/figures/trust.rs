@@ -61,7 +61,7 @@ pub(crate) fn measure() -> Section {
         for sequence in 1..=TOKENS as u64 {
             let presented = Presented { token: &text, caller: "planner", sequence };
             let start = Instant::now();
-            black_box(guard.admit(&presented, &permission, Stamp(0)).unwrap());
+            black_box(guard.admit(&presented, std::slice::from_ref(&permission), Stamp(0)).unwrap());
             whole.push(start.elapsed());
             let start = Instant::now();
             assert!(key.verifies(&TEXT, &signature));

@@ -29,8 +29,16 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// Within which a peer's whole scenario is over.
 pub const SCENARIO: Duration = Duration::from_secs(90);
 /// The nodes that have parameters.
-pub const NODES: [&str; 7] =
-    ["eap_executor", "eap_replay", "eap_supervisor", "ecps_sim", "ltp_bridge", "mep_server", "swarm_coordinator"];
+pub const NODES: [&str; 8] = [
+    "eap_executor",
+    "eap_replay",
+    "eap_supervisor",
+    "ecps_sim",
+    "ltp_bridge",
+    "mep_server",
+    "swarm_coordinator",
+    "trust_agent",
+];
 
 /// The repository's root.
 pub fn root() -> &'static Path {

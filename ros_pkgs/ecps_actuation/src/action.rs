@@ -55,6 +55,8 @@ pub enum ErrorCode {
     StateStale = 9,
     /// No progress towards the target.
     NoProgress = 10,
+    /// Its caller shows no token that allows it.
+    Unauthorized = 11,
     /// As many actions wait as may.
     QueueFull = 12,
     /// Was to come after an action that failed or is not known.

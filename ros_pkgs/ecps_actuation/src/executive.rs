@@ -84,6 +84,8 @@ pub struct Executive<R: Record, A: Actuator> {
     errands: VecDeque<ErrandEvent>,
     ledger: Ledger,
     history: VecDeque<(Steady, MeasuredState)>,
+    /// Whether commands on topics, which carry no token, are refused.
+    tokens: bool,
     /// The motion record being made; kept, so that none is allocated per command.
     motion: Motion,
 }
@@ -116,6 +118,7 @@ impl<R: Record, A: Actuator> Executive<R, A> {
             errands: VecDeque::new(),
             ledger: Ledger::default(),
             history: VecDeque::with_capacity(HISTORY),
+            tokens: false,
             motion: Motion::default(),
             config,
         };
@@ -123,9 +126,18 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         Ok(executive)
     }
 
+    /// From now on commands on topics are refused, since they carry no token; actions are admitted by whoever calls this.
+    pub fn require_tokens(&mut self) {
+        self.tokens = true;
+    }
+
     /// A velocity command arrived. One of a source that outranks actions ends the action under way.
     pub fn on_velocity(&mut self, command: &VelocityCommand<'_>, now: Now) -> Verdict {
         self.awake(now);
+        if self.tokens {
+            let topic = command.source.chars().take(NAME_BYTES).collect();
+            return self.carry_out(command, Verdict::Refuse(Refusal::NoToken { topic }), [0; 16], now);
+        }
         let mut verdict = self.gate.admit(command, now);
         let sound = match &verdict {
             Verdict::Refuse(refusal) => refusal.reason() == Reason::Outranked,

@@ -1,6 +1,8 @@
 //! The executor as a ROS node: action `~/execute`, topics `cmd_vel_in` (and other sources) → `cmd_vel`, `~/state`, and the
 //! services `~/estop` (anyone may stop), `~/enable`, `~/reset` and `~/set_limits`.
 //!
+//! Where `trust_level` asks for tokens, what arms, moves or changes the robot shows one that allows it; what stops it never.
+//!
 //! All of it runs on the spin thread, which waits for no disk: velocities are in the kernel when they are published, and
 //! discrete requests are answered by [`acknowledger`] when their records are on disk.
 
@@ -23,6 +25,7 @@ use std::time::Duration;
 
 use ecps_core::budget::{MessageKind, Profile};
 use ecps_core::clock::{RosClock, Stamp, Steady, SteadyClock, SystemRos, SystemSteady};
+use ecps_guard::Door;
 use ecps_journal::{Identity, Journal, Options, Signer as _, SoftwareSigner};
 use ecps_ros::r2r::ecps_msgs::action::ExecuteAction;
 use ecps_ros::r2r::ecps_msgs::msg::GateState;
@@ -71,6 +74,7 @@ pub struct Executor {
     transforms: Transforms,
     guardian: Option<Guardian>,
     runner: errands::Runner,
+    door: Door,
     /// Somebody activated before the supervisor watched or a topic of stop was heard.
     enable_when_ready: bool,
     /// Topics of stop that were not heard yet, and have to be.
@@ -99,7 +103,12 @@ impl Managed for Executor {
     }
 
     /// Arms the gate: whoever activates the node means the robot to move. After a stop it takes `~/enable` and `~/reset`.
+    /// Where tokens are asked for it takes `~/enable` in any case, since whoever activates shows none.
     fn activate(&mut self) -> Result<(), StartError> {
+        if self.door.asks_for_tokens() {
+            tracing::info!("disarmed: trust_level {:?} asks for a token, so ~/enable has to arm", self.door.level());
+            return Ok(());
+        }
         if self.guardian.is_some() || !self.awaited.is_empty() {
             self.enable_when_ready = true;
             return Ok(());
@@ -158,6 +167,16 @@ fn configure(node: &mut Node<Executor>) -> Result<Executor, StartError> {
         })?;
     }
 
+    let door = Door::open(node)?;
+    if door.asks_for_tokens() {
+        executive.require_tokens();
+        if !node.parameters().string("navigate_action")?.is_empty() {
+            let text = "parameter 'navigate_action' is set: its velocities come on a topic, which carries no token, and \
+                        'trust_level' asks for one";
+            return Err(StartError::layer(text));
+        }
+    }
+
     for source in node.parameters().strings("sources")? {
         let (topic, name) = (source.clone(), source);
         if stamped {
@@ -202,6 +221,7 @@ fn configure(node: &mut Node<Executor>) -> Result<Executor, StartError> {
         transforms,
         guardian,
         runner,
+        door,
         enable_when_ready: false,
         awaited: stops::awaited(node.parameters())?,
         in_error: BTreeSet::new(),

@@ -71,6 +71,11 @@ impl Queue {
         Ok(Some(Submitted { goal: known.goal, repeat }))
     }
 
+    /// Whether a request of that caller and id is known.
+    pub(crate) fn knows(&self, caller: &str, id: &str) -> bool {
+        self.find(caller, id).is_some()
+    }
+
     fn find(&self, caller: &str, id: &str) -> Option<&Known> {
         self.known.get(&Key { caller: caller.to_owned(), id: id.to_owned() })
     }

@@ -96,6 +96,8 @@ reasons! {
     JointEffort "joint_effort",
     /// Refused or halted: where a joint is, is not known.
     JointStateStale "joint_state_stale",
+    /// Refused: it carries no token, and one is asked for.
+    NoToken "no_token",
 }
 
 impl Reason {
@@ -301,6 +303,12 @@ pub enum Refusal {
         /// How long it may be silent.
         limit_ms: u128,
     },
+    /// See [`Reason::NoToken`].
+    #[error("what comes on topic '{topic}' carries no token, and trust_level asks for one; send actions")]
+    NoToken {
+        /// The topic.
+        topic: String,
+    },
     /// See [`Reason::Actuator`].
     #[error("the actuator did not take the command: {cause}")]
     Actuator {
@@ -339,6 +347,7 @@ impl Refusal {
             Refusal::JointTooFast { reason, .. } => *reason,
             Refusal::JointEffort { .. } => Reason::JointEffort,
             Refusal::JointStateStale { .. } => Reason::JointStateStale,
+            Refusal::NoToken { .. } => Reason::NoToken,
         }
     }
 }

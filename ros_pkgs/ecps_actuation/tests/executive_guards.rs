@@ -65,6 +65,25 @@ fn command_silence_ends_in_zero_once_and_the_robot_waits_for_a_new_command() {
     assert_eq!((shared.events(), executive.mode()), (vec![], Mode::Idle));
 }
 
+/// Nor take an action's place, though their source outranks it.
+#[test]
+fn where_tokens_are_asked_for_topics_drive_nothing_and_actions_do() {
+    let (mut executive, shared) = executive(gate());
+    executive.require_tokens();
+    let Verdict::Refuse(refusal) = executive.on_velocity(&twist(0.1, 0.0), at(10)) else { panic!("it drives") };
+    assert_eq!(refusal.reason(), Reason::NoToken);
+    assert!(!shared.events().iter().any(|event| matches!(event, Event::Driven(..))));
+    assert!(!executive.knows(PLANNER.caller, "a"));
+    executive.submit(PLANNER, &navigate("a", 1.0, 0.0), at(20)).unwrap();
+    assert!(executive.knows(PLANNER.caller, "a") && !executive.knows("/other", "a"));
+    executive.tick(at(40));
+    let joystick = VelocityCommand { source: "joy", ..twist(0.1, 0.0) };
+    assert!(matches!(executive.on_velocity(&joystick, at(50)), Verdict::Refuse(_)));
+    executive.tick(at(60));
+    executive.tick(at(80));
+    assert!(shared.events().iter().any(|event| matches!(event, Event::Driven(..))), "the action");
+}
+
 #[test]
 fn refused_commands_do_not_feed_the_watchdog() {
     let (mut executive, shared) = executive(gate());

@@ -1,6 +1,7 @@
 //! `ecps demo`: the main job, watched. A simulated robot (or a real one's recording) perceives, remembers, recalls, and
 //! moves through the guarded path; every claim in the table at the end was checked, and the exit code says so.
 
+mod fleet;
 mod journal;
 mod node;
 mod office;

@@ -18,6 +18,7 @@
 //! | [`ltp`] | `ecps ltp`: frames in files |
 //! | [`raft`] | `ecps raft`: members of a consensus group |
 //! | `swarm` | `ecps swarm`: a swarm's agents and tasks |
+//! | `trust` | `ecps trust`: a fleet's keys, devices and revocations |
 //! | [`report`] | the demo's result as a page, as a picture and as a table in the terminal |
 
 #[cfg(feature = "ros")]
@@ -43,4 +44,6 @@ mod say;
 pub mod supervise;
 #[cfg(feature = "ros")]
 pub mod swarm;
+#[cfg(feature = "ros")]
+pub mod trust;
 pub mod up;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ecps_cli::{demo, eap, ltp, memory, play, raft, supervise::guard, swarm, up};
+use ecps_cli::{demo, eap, ltp, memory, play, raft, supervise::guard, swarm, trust, up};
 
 #[derive(Parser)]
 #[command(name = "ecps", version, about = "ECPS for ROS 2 from the command line")]
@@ -31,6 +31,8 @@ enum Command {
     Raft(raft::Raft),
     /// Look at a swarm's agents and tasks, give it tasks, take them back
     Swarm(swarm::Swarm),
+    /// Make a fleet's keys and certificates, take devices in, take trust away
+    Trust(trust::Trust),
     /// Run a program that ends with the supervisor that started it
     #[command(hide = true)]
     ExecGuarded {
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::Ltp(options) => ltp::run(&options).map_err(|e| e.to_string()),
         Command::Raft(options) => raft::run(&options).map_err(|e| e.to_string()),
         Command::Swarm(options) => swarm::run(&options).map_err(|e| e.to_string()),
+        Command::Trust(options) => trust::run(&options).map_err(|e| e.to_string()),
         Command::ExecGuarded { command } => guard::run(&command).map_err(|e| e.to_string()),
     };
     result.unwrap_or_else(|error| {

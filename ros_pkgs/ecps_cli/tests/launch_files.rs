@@ -12,7 +12,7 @@ struct Scratch {
     world: World,
 }
 
-const EXECUTABLES: [&str; 9] = [
+const EXECUTABLES: [&str; 10] = [
     "p/talker",
     "p/listener",
     "ecps_perception/ltp_bridge",
@@ -22,6 +22,7 @@ const EXECUTABLES: [&str; 9] = [
     "ecps_actuation/eap_supervisor",
     "ecps_sim/ecps_sim",
     "ecps_swarm/swarm_coordinator",
+    "ecps_trust/trust_agent",
 ];
 
 impl Scratch {

@@ -17,6 +17,8 @@ pub struct RequestKey {
     pub caller: String,
     /// Which of the caller's requests.
     pub sequence: u64,
+    /// The end of its token, where the signature is: who has none neither learns another's answer nor gives it one.
+    pub token: String,
 }
 
 /// Who asks, when, for how long, and under which trace.
@@ -63,6 +65,9 @@ pub enum CallerError {
     },
 }
 
+/// Bytes of a token's end that tell it from others: more than a signature of 64 bytes in base64.
+const TOKEN_END: usize = 96;
+
 /// How far ahead of ours another robot's clock may be.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_millis(500);
 
@@ -94,7 +99,8 @@ impl Caller {
 
     /// The request's key, or none when the caller wants no deduplication.
     pub fn key(&self) -> Option<RequestKey> {
-        (self.sequence != 0).then(|| RequestKey { caller: self.id.clone(), sequence: self.sequence })
+        let end = self.token.get(self.token.len().saturating_sub(TOKEN_END)..).unwrap_or_default().to_owned();
+        (self.sequence != 0).then(|| RequestKey { caller: self.id.clone(), sequence: self.sequence, token: end })
     }
 }
 
@@ -213,10 +219,19 @@ mod tests {
     }
 
     #[test]
+    fn only_the_same_token_makes_it_the_same_request() {
+        let with = |token: &str| Caller { token: token.into(), ..caller() }.key();
+        let long = format!("{}.{}", "a".repeat(200), "b".repeat(86));
+        assert_eq!(with(&long), with(&long));
+        assert_ne!(with(&long), with(""), "the answer is not for who has no token");
+        assert_ne!(with(&long), with(&format!("{}.{}", "a".repeat(200), "c".repeat(86))));
+    }
+
+    #[test]
     fn a_repeated_request_gets_the_first_answer_until_it_is_forgotten() {
         let mut cache = AnswerCache::new(2, SECOND);
         let now = Steady(SECOND);
-        let key = |sequence| RequestKey { caller: "a".into(), sequence };
+        let key = |sequence| RequestKey { caller: "a".into(), sequence, token: String::new() };
         assert_eq!(cache.begin(&key(1), now), Seen::New);
         assert_eq!(cache.begin(&key(1), now), Seen::Pending);
         cache.finish(&key(1), "first", now);

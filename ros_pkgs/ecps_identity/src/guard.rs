@@ -44,47 +44,51 @@ pub enum Refusal {
 
 /// Takes down what was decided, before it is acted upon.
 pub trait Audit: Send {
-    /// Records one decision; an error refuses the request.
-    fn record(&mut self, caller: &str, asked: &Permission, outcome: &Result<Identity, Refusal>) -> Result<(), String>;
+    /// Records one decision. At [`TrustLevel::Audited`] an error refuses the request.
+    fn record(&mut self, caller: &str, asked: &[Permission], outcome: &Result<Identity, Refusal>)
+    -> Result<(), String>;
 }
 
-/// Verifier, policy and, where the level asks for it, the record.
+/// Verifier, policy and record.
 pub struct Guard {
+    level: TrustLevel,
     verifier: Verifier,
     policy: Policy,
     audit: Option<Box<dyn Audit>>,
-    authorizes: bool,
 }
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Guard({:?})", self.level())
+        write!(f, "Guard({:?})", self.level)
     }
 }
 
 impl Guard {
     /// Of level [`TrustLevel::Authenticated`]: whoever has a valid token may do anything.
     pub fn authenticating(verifier: Verifier) -> Guard {
-        Guard { verifier, policy: Policy::default(), audit: None, authorizes: false }
+        Guard { level: TrustLevel::Authenticated, verifier, policy: Policy::default(), audit: None }
     }
 
     /// Of level [`TrustLevel::Authorized`].
     pub fn authorizing(verifier: Verifier, policy: Policy) -> Guard {
-        Guard { verifier, policy, audit: None, authorizes: true }
+        Guard { level: TrustLevel::Authorized, policy, ..Guard::authenticating(verifier) }
     }
 
     /// Of level [`TrustLevel::Audited`].
     pub fn audited(verifier: Verifier, policy: Policy, audit: Box<dyn Audit>) -> Guard {
-        Guard { verifier, policy, audit: Some(audit), authorizes: true }
+        Guard { level: TrustLevel::Audited, audit: Some(audit), ..Guard::authorizing(verifier, policy) }
+    }
+
+    /// Which also has what it refuses recorded, where that is possible.
+    #[must_use]
+    pub fn recording_refusals(mut self, audit: Box<dyn Audit>) -> Guard {
+        self.audit = Some(audit);
+        self
     }
 
     /// What it asks for.
     pub fn level(&self) -> TrustLevel {
-        match (self.authorizes, &self.audit) {
-            (false, _) => TrustLevel::Authenticated,
-            (true, None) => TrustLevel::Authorized,
-            (true, Some(_)) => TrustLevel::Audited,
-        }
+        self.level
     }
 
     /// The verifier, whose keys are rotated and revoked.
@@ -92,23 +96,45 @@ impl Guard {
         &mut self.verifier
     }
 
-    /// Who asks, if it may do `asked`.
-    pub fn admit(&mut self, presented: &Presented<'_>, asked: &Permission, now: Stamp) -> Result<Identity, Refusal> {
-        let outcome = self.outcome(presented, asked, now);
-        if let Some(audit) = &mut self.audit {
-            audit.record(presented.caller, asked, &outcome).map_err(Refusal::Unrecorded)?;
-        }
-        outcome
+    /// Who asks, if it may do all that is `asked`. Each request is admitted once.
+    pub fn admit(&mut self, presented: &Presented<'_>, asked: &[Permission], now: Stamp) -> Result<Identity, Refusal> {
+        let identity = self.verifier.verify(presented, now);
+        self.decide(presented, asked, identity)
     }
 
-    fn outcome(&mut self, presented: &Presented<'_>, asked: &Permission, now: Stamp) -> Result<Identity, Refusal> {
-        let identity = self.verifier.verify(presented, now)?;
-        if self.authorizes {
-            let decision = self.policy.decide(&identity, asked.clone());
-            if !decision.is_allowed() {
-                return Err(Refusal::Denied(decision));
+    /// The same for a request that may be admitted again: it only reads, or its receiver knows that it acted already.
+    pub fn admit_again(
+        &mut self,
+        presented: &Presented<'_>,
+        asked: &[Permission],
+        now: Stamp,
+    ) -> Result<Identity, Refusal> {
+        let identity = self.verifier.examine(presented, now);
+        self.decide(presented, asked, identity)
+    }
+
+    fn decide(
+        &mut self,
+        presented: &Presented<'_>,
+        asked: &[Permission],
+        identity: Result<Identity, TokenRefusal>,
+    ) -> Result<Identity, Refusal> {
+        let authorizes = self.level >= TrustLevel::Authorized;
+        let outcome = identity.map_err(Refusal::from).and_then(|identity| {
+            let mut decisions = asked.iter().map(|asked| self.policy.decide(&identity, asked.clone()));
+            match decisions.find(|decision| authorizes && !decision.is_allowed()) {
+                Some(denied) => Err(Refusal::Denied(denied)),
+                None => Ok(identity),
             }
+        });
+        let must_record = self.level >= TrustLevel::Audited;
+        if let Some(audit) = &mut self.audit
+            && (must_record || outcome.is_err())
+            && let Err(error) = audit.record(presented.caller, asked, &outcome)
+            && must_record
+        {
+            return Err(Refusal::Unrecorded(error));
         }
-        Ok(identity)
+        outcome
     }
 }

@@ -7,6 +7,7 @@
 //! | [`claims`] | what a token says |
 //! | [`token`] | the signed text of a token, written and taken apart |
 //! | [`verifier`] | whether a token is to be believed here and now |
+//! | [`bulletin`] | the keys and revocations that the fleet's authority makes known |
 //! | [`replay`] | requests seen before |
 //! | [`permission`] | `action:resource`, with wildcards |
 //! | [`policy`] | which role may do what |
@@ -31,6 +32,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod bulletin;
 pub mod claims;
 pub mod guard;
 pub mod key;

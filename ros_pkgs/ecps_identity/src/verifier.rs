@@ -4,6 +4,7 @@ use ecps_core::clock::Stamp;
 use ecps_core::limits::NAME_BYTES;
 use thiserror::Error;
 
+use crate::bulletin::{Anchor, Bulletins, LIST_LIFE, Revoked, device_of};
 use crate::claims::{CAPABILITIES, CHAIN, Claims, LIFE_SECONDS, ROLES, seconds};
 use crate::key_set::{KeyRefusal, KeySet};
 use crate::replay::{ReplayError, ReplayWindow};
@@ -110,6 +111,21 @@ pub enum TokenRefusal {
         /// Its length.
         found: usize,
     },
+    /// Its bearer, or who forwarded it, was revoked.
+    #[error("device '{}' is revoked", .0.escape_debug())]
+    Revoked(String),
+    /// It was revoked itself.
+    #[error("this token is revoked")]
+    RevokedToken,
+    /// Nobody is believed.
+    #[error("the fleet is locked down: no token is accepted until its authority lifts that")]
+    Lockdown,
+    /// What is revoked is not known, so anybody might be.
+    #[error("the fleet's revocations were not heard yet, so that no token is accepted")]
+    NoRevocations,
+    /// It was known, and is too old.
+    #[error("the fleet's revocations are {0} s old: from {max} s on no token is accepted", max = LIST_LIFE.as_secs())]
+    StaleRevocations(u64),
     /// It came before.
     #[error(transparent)]
     Replay(#[from] ReplayError),
@@ -132,12 +148,43 @@ pub struct Verifier {
     session: String,
     keys: KeySet,
     replay: ReplayWindow,
+    revocations: Revocations,
+    any_bearer: bool,
+}
+
+/// What is revoked, where that matters.
+enum Revocations {
+    /// The issuer has no list.
+    None,
+    /// They have to be heard first.
+    Awaited,
+    Known(Revoked),
 }
 
 impl Verifier {
     /// For the service `audience` in its run `session`.
     pub fn new(audience: impl Into<String>, session: impl Into<String>, keys: KeySet) -> Verifier {
-        Verifier { audience: audience.into(), session: session.into(), keys, replay: ReplayWindow::default() }
+        let (replay, revocations) = (ReplayWindow::default(), Revocations::None);
+        Verifier { audience: audience.into(), session: session.into(), keys, replay, revocations, any_bearer: false }
+    }
+
+    /// For the service `audience` in its run `session`, in a fleet of which nothing was heard yet: see [`Verifier::hear`].
+    pub fn in_fleet(audience: impl Into<String>, session: impl Into<String>, anchor: &Anchor) -> Verifier {
+        let verifier = Verifier::new(audience, session, KeySet::awaited(anchor.issuer()));
+        Verifier { revocations: Revocations::Awaited, ..verifier }
+    }
+
+    /// From now on it does not matter who presents a token: for questions about tokens, which admit nobody.
+    pub fn any_bearer(&mut self) {
+        self.any_bearer = true;
+    }
+
+    /// Takes over what the fleet's authority has made known.
+    pub fn hear(&mut self, bulletins: &Bulletins) {
+        self.keys.replace(bulletins.accepted());
+        if let Some(revoked) = bulletins.revoked() {
+            self.revocations = Revocations::Known(revoked.clone());
+        }
     }
 
     /// The issuer's keys, to rotate and to revoke.
@@ -148,11 +195,24 @@ impl Verifier {
     /// Believes a token, or says why not. A request that is repeated because its answer was lost is refused as a replay:
     /// ask what remembers answers first.
     pub fn verify(&mut self, presented: &Presented<'_>, now: Stamp) -> Result<Identity, TokenRefusal> {
+        let identity = self.examine(presented, now)?;
+        let claims = identity.claims();
+        self.replay.admit(&claims.jti, presented.sequence, claims.exp, seconds(now))?;
+        Ok(identity)
+    }
+
+    /// The same for a request that does no harm when it comes again: its number is not looked at.
+    pub fn examine(&self, presented: &Presented<'_>, now: Stamp) -> Result<Identity, TokenRefusal> {
         if presented.token.is_empty() {
             return Err(TokenRefusal::Missing);
         }
         let parts = Parts::read(presented.token)?;
-        let key = self.keys.find(&parts.header.kid, now)?;
+        let revoked = self.revoked(now)?;
+        let kid = &parts.header.kid;
+        if revoked.is_some_and(|revoked| revoked.key(kid)) {
+            return Err(KeyRefusal::Revoked(kid.clone()).into());
+        }
+        let key = self.keys.find(kid, now)?;
         let expected = key.algorithm().name();
         if parts.header.alg != expected {
             return Err(TokenRefusal::Algorithm { expected, found: parts.header.alg });
@@ -161,10 +221,32 @@ impl Verifier {
             return Err(TokenRefusal::Signature);
         }
         let claims = parts.claims()?;
-        let now = seconds(now);
-        self.check(&claims, presented.caller, now)?;
-        self.replay.admit(&claims.jti, presented.sequence, claims.exp, now)?;
+        self.check(&claims, presented.caller, seconds(now))?;
+        if let Some(revoked) = revoked {
+            let parties = std::iter::once(&claims.sub).chain(claims.chain().map(|actor| &actor.sub));
+            if let Some(party) = parties.into_iter().find(|party| revoked.device(party)) {
+                return Err(TokenRefusal::Revoked(device_of(party).to_owned()));
+            }
+            if revoked.token(&claims.jti) {
+                return Err(TokenRefusal::RevokedToken);
+            }
+        }
         Ok(Identity(claims))
+    }
+
+    /// What is revoked, if that is known where it has to be.
+    fn revoked(&self, now: Stamp) -> Result<Option<&Revoked>, TokenRefusal> {
+        match &self.revocations {
+            Revocations::None => Ok(None),
+            Revocations::Awaited => Err(TokenRefusal::NoRevocations),
+            Revocations::Known(revoked) => {
+                let age = seconds(now).saturating_sub(seconds(revoked.stamp));
+                if age >= LIST_LIFE.as_secs() {
+                    return Err(TokenRefusal::StaleRevocations(age));
+                }
+                if revoked.lockdown { Err(TokenRefusal::Lockdown) } else { Ok(Some(revoked)) }
+            }
+        }
     }
 
     fn check(&self, claims: &Claims, caller: &str, now: u64) -> Result<(), TokenRefusal> {
@@ -185,7 +267,7 @@ impl Verifier {
         if begins > now.saturating_add(LEEWAY_SECONDS) {
             return Err(TokenRefusal::Early(begins - now));
         }
-        if claims.presenter() != caller {
+        if !self.any_bearer && claims.presenter() != caller {
             return Err(TokenRefusal::Bearer { given: claims.presenter().to_owned(), presented: caller.to_owned() });
         }
         let named = claims.sid.as_deref();

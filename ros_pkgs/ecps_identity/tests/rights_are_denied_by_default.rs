@@ -121,11 +121,17 @@ fn a_policy_is_read_strictly() {
 struct Book(Arc<Mutex<Vec<String>>>, bool);
 
 impl Audit for Book {
-    fn record(&mut self, caller: &str, asked: &Permission, outcome: &Result<Identity, Refusal>) -> Result<(), String> {
+    fn record(
+        &mut self,
+        caller: &str,
+        asked: &[Permission],
+        outcome: &Result<Identity, Refusal>,
+    ) -> Result<(), String> {
         if self.1 {
             return Err("disk full".into());
         }
-        self.0.lock().unwrap().push(format!("{caller} {asked} {}", outcome.is_ok()));
+        let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();
+        self.0.lock().unwrap().push(format!("{caller} {} {}", asked.join(" "), outcome.is_ok()));
         Ok(())
     }
 }
@@ -138,23 +144,43 @@ fn each_level_asks_for_more() {
 
     let mut guard = Guard::authenticating(verifier());
     assert_eq!(guard.level(), TrustLevel::Authenticated);
-    assert_eq!(guard.admit(&asked("", 1), &configure, Stamp(0)), Err(Refusal::Token(TokenRefusal::Missing)));
-    assert!(guard.admit(&asked(&operator, 1), &configure, Stamp(0)).is_ok());
+    assert_eq!(
+        guard.admit(&asked("", 1), std::slice::from_ref(&configure), Stamp(0)),
+        Err(Refusal::Token(TokenRefusal::Missing))
+    );
+    assert!(guard.admit(&asked(&operator, 1), std::slice::from_ref(&configure), Stamp(0)).is_ok());
 
     let mut guard = Guard::authorizing(verifier(), Policy::default());
     assert_eq!(guard.level(), TrustLevel::Authorized);
-    assert!(matches!(guard.admit(&asked(&operator, 1), &configure, Stamp(0)), Err(Refusal::Denied(_))));
-    assert!(guard.admit(&asked(&operator, 2), &permission("move:robot"), Stamp(0)).is_ok());
+    assert!(matches!(
+        guard.admit(&asked(&operator, 1), std::slice::from_ref(&configure), Stamp(0)),
+        Err(Refusal::Denied(_))
+    ));
+    assert!(guard.admit(&asked(&operator, 2), &[permission("move:robot")], Stamp(0)).is_ok());
+
+    let both = [permission("move:robot"), configure];
+    let refusal = guard.admit(&asked(&operator, 3), &both, Stamp(0)).unwrap_err().to_string();
+    assert!(refusal.starts_with("configure:robot is denied"), "all that is asked must be allowed: {refusal}");
+
+    let book = Book::default();
+    let mut guard = Guard::authorizing(verifier(), Policy::default()).recording_refusals(Box::new(book.clone()));
+    assert!(guard.admit(&asked(&operator, 1), &[permission("move:robot")], Stamp(0)).is_ok());
+    assert!(guard.admit_again(&asked(&operator, 1), &[permission("move:robot")], Stamp(0)).is_ok());
+    assert!(guard.admit(&asked(&operator, 1), &[permission("move:robot")], Stamp(0)).is_err(), "a replay");
+    assert_eq!(*book.0.lock().unwrap(), ["planner move:robot false"]);
+    let mut guard =
+        Guard::authorizing(verifier(), Policy::default()).recording_refusals(Box::new(Book(Arc::default(), true)));
+    assert_eq!(guard.admit(&asked("", 1), &[], Stamp(0)), Err(Refusal::Token(TokenRefusal::Missing)));
 
     let book = Book::default();
     let mut guard = Guard::audited(verifier(), Policy::default(), Box::new(book.clone()));
     assert_eq!(guard.level(), TrustLevel::Audited);
-    assert!(guard.admit(&asked(&operator, 1), &permission("move:robot"), Stamp(0)).is_ok());
-    assert!(guard.admit(&asked(&operator, 1), &permission("move:robot"), Stamp(0)).is_err(), "a replay");
+    assert!(guard.admit(&asked(&operator, 1), &[permission("move:robot")], Stamp(0)).is_ok());
+    assert!(guard.admit(&asked(&operator, 1), &[permission("move:robot")], Stamp(0)).is_err(), "a replay");
     assert_eq!(*book.0.lock().unwrap(), ["planner move:robot true", "planner move:robot false"]);
 
     let mut guard = Guard::audited(verifier(), Policy::default(), Box::new(Book(Arc::default(), true)));
-    let refusal = guard.admit(&asked(&operator, 1), &permission("move:robot"), Stamp(0));
+    let refusal = guard.admit(&asked(&operator, 1), &[permission("move:robot")], Stamp(0));
     assert_eq!(refusal, Err(Refusal::Unrecorded("disk full".into())));
 }
 

@@ -13,9 +13,9 @@ mod proto {
 pub use proto::dropout::Count;
 pub use proto::index::Mark;
 pub use proto::{
-    Action, Arming, Checkpoint, Dropout, Fault, Footer, Imported, Index, JointLimits, JointMotion, JointPoint,
-    JointTrajectory, Limits, LimitsChanged, Motion, Outcome, PlanarVelocity, Refusals, Reset, Retired, Simulation,
-    Source, Stop, Verdict, Zone, ZoneSet, ZonesChanged,
+    Action, Arming, Checkpoint, Decision, Dropout, Fault, Footer, Imported, Index, JointLimits, JointMotion,
+    JointPoint, JointTrajectory, Limits, LimitsChanged, Motion, Outcome, PlanarVelocity, Refusals, Reset, Retired,
+    Simulation, Source, Stop, Verdict, Zone, ZoneSet, ZonesChanged,
 };
 
 /// Descriptor of all payloads and of the `EAP` messages in them, a serialised `google.protobuf.FileDescriptorSet`.
@@ -76,5 +76,5 @@ macro_rules! kinds {
 kinds!(
     1 Motion, 2 Action, 3 Outcome, 4 Stop, 5 Reset, 6 LimitsChanged, 7 Refusals, 8 Fault, 9 Arming,
     10 JointMotion, 11 ZonesChanged,
-    16 Checkpoint, 17 Dropout, 18 Retired, 19 Source, 20 Imported, 21 Simulation
+    16 Checkpoint, 17 Dropout, 18 Retired, 19 Source, 20 Imported, 21 Simulation, 22 Decision
 );

@@ -7,6 +7,7 @@
 mod convert;
 mod markers;
 mod parameters;
+mod rights;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use std::time::Duration;
 use ecps_core::budget::MessageKind;
 use ecps_core::clock::{RosClock, SteadyClock, SystemSteady};
 use ecps_core::id::CallerError;
+use ecps_guard::Door;
 use ecps_ros::r2r::builtin_interfaces::msg::Time;
 use ecps_ros::r2r::ecps_msgs::msg::{Caller, MemoryHit, MemoryRecord, MemoryStats};
 use ecps_ros::r2r::ecps_msgs::srv::{
@@ -82,6 +84,7 @@ impl Outbox {
 
 /// The node's state.
 pub struct Server {
+    door: Door,
     memory: Arc<Memory>,
     runtime: tokio::runtime::Runtime,
     clock: NodeClock,
@@ -154,6 +157,7 @@ fn configure(node: &mut Node<Server>) -> Result<Server, StartError> {
 
     let budgets = BudgetEvents::new(node, profile)?;
     Ok(Server {
+        door: Door::open(node)?,
         memory: Arc::new(memory),
         runtime,
         clock,
@@ -200,7 +204,8 @@ impl Server {
     fn put(&mut self, request: PutMemory::Request, reply: ecps_ros::Reply<PutMemory::Service>) {
         let started = SystemSteady.now();
         let refused = |(error_code, error_msg)| PutMemory::Response { error_code, error_msg, ..Default::default() };
-        if let Some(reason) = self.refuse(&request.caller, self.put_lifetime) {
+        let namespaces = request.records.iter().map(|record| record.memory_namespace.as_str());
+        if let Some(reason) = self.deny(&request.caller, self.put_lifetime, "put", namespaces) {
             return reply.send(refused(reason));
         }
         let records = match request.records.into_iter().map(record_from_ros).collect::<Result<Vec<_>, _>>() {
@@ -227,7 +232,9 @@ impl Server {
 
     fn get(&mut self, request: GetMemory::Request, reply: ecps_ros::Reply<GetMemory::Service>) {
         let refused = |(error_code, error_msg)| GetMemory::Response { error_code, error_msg, ..Default::default() };
-        if let Some(reason) = self.refuse(&request.caller, self.query_lifetime) {
+        if let Some(reason) =
+            self.deny(&request.caller, self.query_lifetime, "get", [request.memory_namespace.as_str()])
+        {
             return reply.send(refused(reason));
         }
         let pending = self.memory.get(&request.memory_namespace, &request.id);
@@ -242,7 +249,9 @@ impl Server {
     fn query(&mut self, request: QueryMemory::Request, reply: ecps_ros::Reply<QueryMemory::Service>) {
         let started = SystemSteady.now();
         let refused = |(error_code, error_msg)| QueryMemory::Response { error_code, error_msg, ..Default::default() };
-        if let Some(reason) = self.refuse(&request.caller, self.query_lifetime) {
+        if let Some(reason) =
+            self.deny(&request.caller, self.query_lifetime, "get", [request.memory_namespace.as_str()])
+        {
             return reply.send(refused(reason));
         }
         let query = match query_from_ros(request) {
@@ -276,7 +285,9 @@ impl Server {
 
     fn delete(&mut self, request: DeleteMemory::Request, reply: ecps_ros::Reply<DeleteMemory::Service>) {
         let refused = |(error_code, error_msg)| DeleteMemory::Response { error_code, error_msg, ..Default::default() };
-        if let Some(reason) = self.refuse(&request.caller, self.put_lifetime) {
+        if let Some(reason) =
+            self.deny(&request.caller, self.put_lifetime, "delete", [request.memory_namespace.as_str()])
+        {
             return reply.send(refused(reason));
         }
         let pending = match request.erase {
@@ -294,7 +305,7 @@ impl Server {
     fn snapshot(&mut self, request: SnapshotMemory::Request, reply: ecps_ros::Reply<SnapshotMemory::Service>) {
         let refused =
             |(error_code, error_msg)| SnapshotMemory::Response { error_code, error_msg, ..Default::default() };
-        if let Some(reason) = self.refuse(&request.caller, self.put_lifetime) {
+        if let Some(reason) = self.deny_whole(&request.caller, self.put_lifetime, "snapshot:memory") {
             return reply.send(refused(reason));
         }
         let pending = self.memory.snapshot(&request.name);
@@ -313,7 +324,7 @@ impl Server {
 
     fn restore(&mut self, request: RestoreMemory::Request, reply: ecps_ros::Reply<RestoreMemory::Service>) {
         let refused = |(error_code, error_msg)| RestoreMemory::Response { error_code, error_msg, ..Default::default() };
-        if let Some(reason) = self.refuse(&request.caller, self.put_lifetime) {
+        if let Some(reason) = self.deny_whole(&request.caller, self.put_lifetime, "restore:memory") {
             return reply.send(refused(reason));
         }
         let pending = self.memory.restore(&request.name);
@@ -328,7 +339,9 @@ impl Server {
     fn reanchor(&mut self, request: ReanchorMemory::Request, reply: ecps_ros::Reply<ReanchorMemory::Service>) {
         let refused =
             |(error_code, error_msg)| ReanchorMemory::Response { error_code, error_msg, ..Default::default() };
-        if let Some(reason) = self.refuse(&request.caller, self.put_lifetime) {
+        if let Some(reason) =
+            self.deny(&request.caller, self.put_lifetime, "reanchor", [request.memory_namespace.as_str()])
+        {
             return reply.send(refused(reason));
         }
         let transform = match transform_from_ros(&request.transform) {
@@ -347,7 +360,8 @@ impl Server {
     fn consolidate(&mut self, request: ConsolidateMemory::Request, reply: ecps_ros::Reply<ConsolidateMemory::Service>) {
         let refused =
             |(error_code, error_msg)| ConsolidateMemory::Response { error_code, error_msg, ..Default::default() };
-        if let Some(reason) = self.refuse(&request.caller, self.put_lifetime) {
+        if let Some(reason) = self.deny(&request.caller, self.put_lifetime, "put", [request.memory_namespace.as_str()])
+        {
             return reply.send(refused(reason));
         }
         let set = |time: &Time| Some(ecps_ros::stamp(time)).filter(|stamp| !stamp.is_zero());
@@ -382,6 +396,9 @@ impl Server {
                 tracing::warn!("an observation was not kept ({count} so far): {reason}");
             }
         };
+        if self.door.asks_for_tokens() {
+            return lost(&"an observation carries no token, and trust_level asks for one: put it");
+        }
         let record = match record_from_ros(message) {
             Ok(record) => record,
             Err(error) => return lost(&error),

@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use ecps_core::clock::Stamp;
 use ecps_identity::key::PublicKey;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 use tss_esapi::structures::{Attest, AttestInfo, PcrSelectionList};
 use tss_esapi::traits::UnMarshall as _;
 
+use crate::fleet::{self, CertificateRefusal, Fleet};
 use crate::provider::{DeviceKey, ProviderError};
+use crate::shared_key::SharedKey;
 use crate::tpm::Tpm;
 
 /// Bytes of a nonce.
@@ -87,6 +90,86 @@ pub struct Enrolled {
     pub golden: PcrValues,
 }
 
+/// A nonce that was never used before; none where the system gives no random numbers.
+pub fn nonce() -> Option<[u8; NONCE_BYTES]> {
+    let mut nonce = [0; NONCE_BYTES];
+    SystemRandom::new().fill(&mut nonce).ok().map(|()| nonce)
+}
+
+/// A report of type `device_identity`: the device shows that it has its key, and the fleet's certificate for it. Of its state
+/// it says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityReport {
+    /// Who says it.
+    pub device_id: String,
+    /// When.
+    pub time: Stamp,
+    /// For which challenge.
+    pub nonce: [u8; NONCE_BYTES],
+    /// The device's certificate, DER.
+    pub certificate: Vec<u8>,
+    /// r‖s by the device's key over all of the above.
+    pub signature: Vec<u8>,
+}
+
+impl IdentityReport {
+    /// Has the device's key sign for the verifier's `nonce`.
+    pub fn make(
+        key: &SharedKey,
+        certificate: Vec<u8>,
+        nonce: [u8; NONCE_BYTES],
+        time: Stamp,
+    ) -> Result<IdentityReport, ProviderError> {
+        let mut report = IdentityReport { device_id: key.device_id(), time, nonce, certificate, signature: Vec::new() };
+        report.signature = key.sign_raw(&report.signed())?;
+        Ok(report)
+    }
+
+    /// What the device's key signs.
+    pub fn signed(&self) -> Vec<u8> {
+        let mut text = b"ecps attestation device_identity 1\n".to_vec();
+        for field in [self.device_id.as_bytes(), &self.certificate] {
+            text.extend((field.len() as u64).to_be_bytes());
+            text.extend(field);
+        }
+        text.extend(self.time.0.to_be_bytes());
+        text.extend(self.nonce);
+        text
+    }
+
+    /// Whether it answers `nonce`, is of a device of `fleet` whose certificate holds, and is signed by its key.
+    pub fn verify(&self, nonce: &[u8; NONCE_BYTES], fleet: &Fleet, now: Stamp) -> Result<(), AttestationRefusal> {
+        answers(&self.nonce, nonce, self.time, now)?;
+        fleet.verify(&self.certificate, &self.device_id, now)?;
+        let key = fleet::public_key(&self.certificate);
+        if key.is_some_and(|key| key.id() == self.device_id && key.verifies(&self.signed(), &self.signature)) {
+            Ok(())
+        } else {
+            Err(AttestationRefusal::Signature)
+        }
+    }
+}
+
+/// Whether a report answers the challenge, at the right time.
+fn answers(
+    found: &[u8; NONCE_BYTES],
+    nonce: &[u8; NONCE_BYTES],
+    time: Stamp,
+    now: Stamp,
+) -> Result<(), AttestationRefusal> {
+    if found != nonce {
+        return Err(AttestationRefusal::Nonce);
+    }
+    let age = now.nanos_since(time).div_euclid(1_000_000_000);
+    if age >= FRESHNESS.as_secs().cast_signed() {
+        return Err(AttestationRefusal::Stale(age));
+    }
+    if age < -AHEAD {
+        return Err(AttestationRefusal::Future(-age));
+    }
+    Ok(())
+}
+
 /// Why a report is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AttestationRefusal {
@@ -107,6 +190,9 @@ pub enum AttestationRefusal {
     /// From the future.
     #[error("the report is from {0} s in the future: {AHEAD} s are allowed, since clocks differ")]
     Future(i64),
+    /// The certificate that came with it.
+    #[error(transparent)]
+    Certificate(#[from] CertificateRefusal),
     /// The device's signature does not fit.
     #[error("the device's signature does not fit the report")]
     Signature,
@@ -141,16 +227,7 @@ pub fn verify(
     if report.device_id != expected {
         return Err(AttestationRefusal::Device { expected, found: report.device_id.chars().take(64).collect() });
     }
-    if report.nonce != *nonce {
-        return Err(AttestationRefusal::Nonce);
-    }
-    let age = now.nanos_since(report.time).div_euclid(1_000_000_000);
-    if age >= FRESHNESS.as_secs().cast_signed() {
-        return Err(AttestationRefusal::Stale(age));
-    }
-    if age < -AHEAD {
-        return Err(AttestationRefusal::Future(-age));
-    }
+    answers(&report.nonce, nonce, report.time, now)?;
     let quote = &report.quote;
     if quote.attest.len() > QUOTE_BYTES || !enrolled.attestation.verifies(&quote.attest, &quote.signature) {
         return Err(AttestationRefusal::QuoteSignature);

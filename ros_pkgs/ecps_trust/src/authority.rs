@@ -180,6 +180,11 @@ pub fn host_name(device: &str) -> String {
     format!("ecps-{device}")
 }
 
+/// The key of a request, which that key signed and which is under its own id.
+pub fn asking_key(request: &[u8]) -> Result<PublicKey, AuthorityError> {
+    PublicKey::p256(asking(request, None)?.der_bytes()).map_err(|_| AuthorityError::RequestKey)
+}
+
 fn failed(key: &SharedKey) -> impl Fn(rcgen::Error) -> AuthorityError {
     move |error| key.take_refusal().map_or(AuthorityError::Encoding(error), AuthorityError::Key)
 }

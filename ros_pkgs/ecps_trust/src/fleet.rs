@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ecps_core::clock::Stamp;
+use ecps_identity::key::PublicKey;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, TrustAnchor, UnixTime};
 use thiserror::Error;
 use webpki::{
@@ -213,6 +214,18 @@ impl List {
 pub fn serial(certificate: &[u8]) -> Option<Vec<u8>> {
     let (_, read) = X509Certificate::from_der(certificate).ok()?;
     Some(read.raw_serial().to_vec())
+}
+
+/// The key that a certificate is for.
+pub fn public_key(certificate: &[u8]) -> Option<PublicKey> {
+    let (_, read) = X509Certificate::from_der(certificate).ok()?;
+    PublicKey::p256(&read.public_key().subject_public_key.data).ok()
+}
+
+/// When a certificate ends.
+pub fn end(certificate: &[u8]) -> Option<Stamp> {
+    let (_, read) = X509Certificate::from_der(certificate).ok()?;
+    Some(Stamp(read.validity().not_after.timestamp().saturating_mul(1_000_000_000)))
 }
 
 /// Whether it is time to ask for the next certificate: while this one holds for as long as two keys overlap.

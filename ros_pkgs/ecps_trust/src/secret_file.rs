@@ -55,8 +55,13 @@ pub enum SecretFileError {
         user: u32,
     },
     /// Too large.
-    #[error("{}: it has more than {SECRET_FILE_BYTES} bytes", .0.display())]
-    TooLong(PathBuf),
+    #[error("{}: it has more than {limit} bytes", path.display())]
+    TooLong {
+        /// Which.
+        path: PathBuf,
+        /// What is read.
+        limit: u64,
+    },
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> SecretFileError + '_ {
@@ -89,6 +94,11 @@ fn check_folder(path: &Path) -> Result<(), SecretFileError> {
 
 /// Reads a file of mode 0600 in a folder of mode 0700, both of this process's user. What is checked is what is read.
 pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFileError> {
+    read_up_to(path, SECRET_FILE_BYTES)
+}
+
+/// The same for files that may be larger or smaller than a key.
+pub fn read_up_to(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, SecretFileError> {
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
@@ -103,16 +113,28 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, SecretFileError> {
     }
     check(path, &found, 0o600)?;
     check_folder(path)?;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_FILE_BYTES as usize + 1));
-    file.take(SECRET_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed(path))?;
-    if bytes.len() as u64 > SECRET_FILE_BYTES {
-        return Err(SecretFileError::TooLong(path.to_owned()));
+    // Large enough from the start: what grows leaves copies behind.
+    let size = found.len().min(limit).saturating_add(1);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or(0)));
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed(path))?;
+    if bytes.len() as u64 > limit {
+        return Err(SecretFileError::TooLong { path: path.to_owned(), limit });
     }
     Ok(bytes)
 }
 
 /// Writes a new file of mode 0600, in a folder that is made with mode 0700 where it is missing. It is on disk, and whole, or not there.
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), SecretFileError> {
+    // Unlike a rename, a link replaces nothing.
+    write(path, bytes, |partial| std::fs::hard_link(partial, path).and_then(|()| std::fs::remove_file(partial)))
+}
+
+/// Writes a file of mode 0600 in place of the one that may be there: what is found is whole, the old or the new one.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), SecretFileError> {
+    write(path, bytes, |partial| std::fs::rename(partial, path))
+}
+
+fn write(path: &Path, bytes: &[u8], put: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), SecretFileError> {
     let folder = folder(path);
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder))?;
     check_folder(path)?;
@@ -123,7 +145,9 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), SecretFileError> {
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial).map_err(failed(&partial))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed(&partial))?;
-    let linked = std::fs::hard_link(&partial, path); // unlike a rename it replaces nothing
-    let _ = std::fs::remove_file(&partial);
-    linked.and_then(|()| File::open(folder)?.sync_all()).map_err(failed(path))
+    let put = put(&partial);
+    if put.is_err() {
+        let _ = std::fs::remove_file(&partial);
+    }
+    put.and_then(|()| File::open(folder)?.sync_all()).map_err(failed(path))
 }

@@ -43,9 +43,14 @@ impl SharedKey {
         self.0.public.id()
     }
 
+    /// The raw signature r‖s over `text`.
+    pub fn sign_raw(&self, text: &[u8]) -> Result<Vec<u8>, ProviderError> {
+        self.0.key.lock().unwrap_or_else(PoisonError::into_inner).sign(text)
+    }
+
     /// An ECDSA-Sig-Value over `text`, DER.
     pub fn sign(&self, text: &[u8]) -> Result<Vec<u8>, ProviderError> {
-        let raw = self.0.key.lock().unwrap_or_else(PoisonError::into_inner).sign(text)?;
+        let raw = self.sign_raw(text)?;
         der(&raw).ok_or(ProviderError::Crypto("used"))
     }
 

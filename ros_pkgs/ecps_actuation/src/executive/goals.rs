@@ -60,6 +60,11 @@ impl<R: Record, A: Actuator> Executive<R, A> {
         Ok(Submitted { goal, repeat: Repeat::First })
     }
 
+    /// Whether the caller's action of that id was queued before, and is remembered.
+    pub fn knows(&self, caller: &str, id: &str) -> bool {
+        self.queue.knows(caller, id)
+    }
+
     fn check_action(&self, request: Request<'_>, message: &proto::Eap, now: Now) -> Result<Action, Rejection> {
         check::name("caller.id", request.caller, NAME_BYTES)?;
         let action = Action::from_message(message, &self.config.frame)?;

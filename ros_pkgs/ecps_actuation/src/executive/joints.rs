@@ -43,6 +43,10 @@ impl<R: Record, A: Actuator> Executive<R, A> {
     /// A trajectory arrived. One of a source that outranks actions ends the action that has the joints.
     pub fn on_trajectory(&mut self, command: &JointCommand<'_>, now: Now) -> JointVerdict {
         self.awake(now);
+        if self.tokens {
+            let topic = command.source.chars().take(NAME_BYTES).collect();
+            return self.send_on(command, JointVerdict::Refuse(Refusal::NoToken { topic }), [0; 16], now);
+        }
         let mut verdict = self.admit_joints(command, now);
         if !matches!(verdict, JointVerdict::Refuse(_))
             && let Some(goal) = self.goal.as_ref().filter(|goal| goal.moves_joints())

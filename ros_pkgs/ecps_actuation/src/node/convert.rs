@@ -105,6 +105,17 @@ fn pose(message: &PoseStamped) -> proto::RobotPose {
     }
 }
 
+/// What an action of that kind takes, as docs/trust.md has it.
+pub(super) fn permissions(kind: u8) -> &'static [&'static str] {
+    match kind {
+        11 => &["grip:gripper"],
+        12 => &["call:cloud"],
+        13 => &["step:world"],
+        15 => &["move:robot", "grip:gripper"],
+        _ => &["move:robot"],
+    }
+}
+
 /// The wire form of an action; `kind` names the field that counts.
 pub(super) fn action(message: EapAction) -> Result<proto::Eap, Rejection> {
     check::at_most("action.meta", message.meta.len(), MAP_ENTRIES, "entries")?;

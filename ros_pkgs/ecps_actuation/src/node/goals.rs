@@ -1,10 +1,11 @@
 //! The action `~/execute`.
 
+use ecps_guard::Refused;
 use ecps_ros::r2r::ecps_msgs::action::ExecuteAction;
 use ecps_ros::{CancelDecision, ExecutingGoal, RequestedGoal};
 
 use super::{Execute, Executor, convert, now};
-use crate::action::ErrorCode;
+use crate::action::{ErrorCode, Rejection};
 use crate::goal::Finished;
 use crate::motion::Request;
 use crate::queue::{Repeat, Submitted};
@@ -21,8 +22,17 @@ impl Executor {
             return request.accept().abort(refusal(code, reason));
         }
         let caller = Request { caller: &goal.caller.id, trace: convert::request(&goal.caller) };
-        let submitted =
-            convert::action(goal.action).and_then(|message| self.executive.submit(caller, &message, now(&self.clock)));
+        let asked = convert::permissions(goal.action.kind);
+        let submitted = convert::action(goal.action).and_then(|message| {
+            // One that is known already acts no second time, so that it may be asked for again.
+            let admitted = match self.executive.knows(&goal.caller.id, &message.id) {
+                true => self.door.admit_again(&goal.caller, asked),
+                false => self.door.admit(&goal.caller, asked),
+            };
+            let denied = |refused: Refused| Rejection { code: ErrorCode::Unauthorized, message: refused.to_string() };
+            admitted.map_err(denied)?;
+            self.executive.submit(caller, &message, now(&self.clock))
+        });
         match submitted {
             Err(rejection) => request.accept().abort(refusal(rejection.code, rejection.message)),
             Ok(Submitted { repeat: Repeat::Ended(finished), .. }) => end(request.accept(), finished, &self.frame),

@@ -136,6 +136,7 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
     }
     joints::declare(parameters)?;
     errands::declare(parameters)?;
+    ecps_guard::declare(parameters)?;
     for source in parameters.strings("sources")? {
         let sentence = "The source with the highest is heard.";
         parameters.declare(Spec::integer(format!("{source}.priority"), 10, sentence).range(0.0, 255.0))?;

@@ -2,6 +2,7 @@
 
 use ecps_core::clock::RosClock as _;
 use ecps_core::id::CallerError;
+use ecps_guard::Refused;
 use ecps_ros::Reply;
 use ecps_ros::r2r::ecps_msgs::msg::Caller;
 use ecps_ros::r2r::ecps_msgs::srv::{EnableGate, ResetGate, SetLimits, SetZones};
@@ -31,9 +32,20 @@ impl Executor {
         Some((code, error.to_string()))
     }
 
+    /// The same for callers that may not do all that is `asked` either.
+    fn refuse_unless(&self, caller: &Caller, asked: &[&str]) -> Option<(u8, String)> {
+        let denied = || self.door.admit(caller, asked).err().map(|refused| (Refused::CODE, refused.to_string()));
+        self.refuse(caller).or_else(denied)
+    }
+
+    /// Arming takes a token that allows to move; disarming is a way to stop, which is anybody's.
     pub(super) fn on_enable(&mut self, request: EnableGate::Request, reply: Reply<EnableGate::Service>) {
         let refused = |error_code, error_msg| EnableGate::Response { error_code, error_msg };
-        if let Some((code, reason)) = self.refuse(&request.caller) {
+        let denied = match request.enable {
+            true => self.refuse_unless(&request.caller, &["move:robot"]),
+            false => self.refuse(&request.caller),
+        };
+        if let Some((code, reason)) = denied {
             return reply.send(refused(code, reason));
         }
         let caller = Request { caller: &request.caller.id, trace: convert::request(&request.caller) };
@@ -58,7 +70,7 @@ impl Executor {
 
     pub(super) fn on_reset(&mut self, request: ResetGate::Request, reply: Reply<ResetGate::Service>) {
         let refused = |error_code, error_msg| ResetGate::Response { error_code, error_msg };
-        if let Some((code, reason)) = self.refuse(&request.caller) {
+        if let Some((code, reason)) = self.refuse_unless(&request.caller, &["configure:robot"]) {
             return reply.send(refused(code, reason));
         }
         let caller = Request { caller: &request.caller.id, trace: convert::request(&request.caller) };
@@ -77,7 +89,7 @@ impl Executor {
 
     pub(super) fn on_set_limits(&mut self, request: SetLimits::Request, reply: Reply<SetLimits::Service>) {
         let refused = |error_code, error_msg| SetLimits::Response { error_code, error_msg };
-        if let Some((code, reason)) = self.refuse(&request.caller) {
+        if let Some((code, reason)) = self.refuse_unless(&request.caller, &["configure:robot"]) {
             return reply.send(refused(code, reason));
         }
         let limits = Limits {
@@ -104,7 +116,7 @@ impl Executor {
 
     pub(super) fn on_set_zones(&mut self, request: SetZones::Request, reply: Reply<SetZones::Service>) {
         let refused = |error_code, error_msg| SetZones::Response { error_code, error_msg };
-        if let Some((code, reason)) = self.refuse(&request.caller) {
+        if let Some((code, reason)) = self.refuse_unless(&request.caller, &["configure:robot"]) {
             return reply.send(refused(code, reason));
         }
         let caller = Request { caller: &request.caller.id, trace: convert::request(&request.caller) };

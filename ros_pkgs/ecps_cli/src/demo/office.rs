@@ -16,7 +16,7 @@ use ecps_sim::tour::Tour;
 use nalgebra::{Isometry2, Point2};
 
 use super::node::{GateState, LaserScan, MemoryHit, MemoryRecord, Peer, QueryMemory, Sample, planar};
-use super::{DemoError, claim, journal, measured, progress, stack};
+use super::{DemoError, claim, fleet, journal, measured, progress, stack};
 use crate::report::{
     Answer, Claim, Fact, FloorMap, Latency, Memory, Path as DrawnPath, Point, Recall, RecallVerdict, Refusal, Report,
     Stage,
@@ -93,6 +93,7 @@ pub(super) fn run(run: &Path) -> Result<Report, DemoError> {
     supervisor.shutdown();
     day.account(killed.refused + last.refused, &journal)?;
     day.judge();
+    day.claims.extend(fleet::run(run)?);
     Ok(day.report())
 }
 

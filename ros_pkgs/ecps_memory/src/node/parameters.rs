@@ -55,6 +55,7 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
     ] {
         parameters.declare(spec)?;
     }
+    ecps_guard::declare(parameters)?;
     for name in parameters.strings("standing")? {
         let own = |field: &str| format!("{name}.{field}");
         for spec in [
