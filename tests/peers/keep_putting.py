@@ -19,7 +19,7 @@ AT_ONCE = 4
 
 
 def payload(number, part):
-    return f"memory {number} {part} ".encode() * (20 + 40 * (number % 30))
+    return f"memory {number} {part} ".encode() * 20
 
 
 def request(peer, number):
