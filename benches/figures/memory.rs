@@ -1,5 +1,8 @@
 //! A query over 2,726 places through `mep_server`, beside a bare service and a naive scan.
 
+mod crowd;
+mod wide;
+
 use std::time::{Duration, Instant};
 
 use ecps_perception::embed::scan::{DIMENSION, MODEL_ID};
@@ -20,6 +23,7 @@ pub(crate) fn stage(ros: &Ros) -> Vec<Process> {
     vec![
         ros.node("mep_server", &[]),
         peers::start(ros, &["echo", "/echo/query", &HITS.to_string(), &DIMENSION.to_string()]),
+        wide::stage(ros),
     ]
 }
 
@@ -36,6 +40,7 @@ pub(crate) fn measure() -> Section {
     let put = node.client::<PutMemory::Service>("/mep_server/put").unwrap();
     let query = node.client::<QueryMemory::Service>("/mep_server/query").unwrap();
     let echo = node.client::<QueryMemory::Service>("/echo/query").unwrap();
+    let wide = wide::Clients::new(&mut node);
     let _spinning = node.spin_in_background(());
 
     // Discovery is over when both have answered once.
@@ -78,6 +83,8 @@ pub(crate) fn measure() -> Section {
     section.goal("p99", remembered.p99(), 5.0, " ms");
     section.note(format!("{agreed} of {QUERIES} answers had the similarities that the naive scan found"));
     section.note(format!("the {count} places were put in batches of {BATCH} and on disk after {put_seconds:.2} s"));
+    wide.measure(&mut section);
+    crowd::measure(&mut section);
     section
 }
 
