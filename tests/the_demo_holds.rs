@@ -43,6 +43,6 @@ fn a_real_robots_recording_is_restored_remembered_and_its_revisits_recognised() 
     }
     let folder = tempfile::tempdir().unwrap();
     let said = demo(folder.path(), &["--bag", bag.to_str().unwrap()]);
-    assert!(said.contains("6 of 6 claims hold"), "{said}");
+    assert!(said.contains("7 of 7 claims hold"), "{said}");
     assert_eq!(said.matches("2726 of 2726").count(), 2, "restored, remembered: {said}");
 }

@@ -1,5 +1,6 @@
 //! The memory: through its service beside a bare one, and alone beside other vector stores, the disk and the bare database.
 
+mod crowd;
 mod durable;
 mod killed;
 mod large;
@@ -36,6 +37,7 @@ pub(crate) fn measure() -> Section {
          Then from a put to its acknowledgement.",
     );
     service::measure(&mut section);
+    crowd::measure(&mut section);
     match Vectors::load("patches", 100_000) {
         Some(patches) => {
             let home = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
-"""Puts memories as fast as they are acknowledged, whatever happens to the server; then looks for every one.
+"""Puts batches as fast as they are acknowledged, whatever happens to the server; then looks for every one.
 
-Prints `acknowledged <n>` for each put, and stops putting on the first line of standard input.
+Prints `acknowledged <n>` for each batch, and stops putting on the first line of standard input.
 """
 
 import os
@@ -8,22 +8,27 @@ import select
 import sys
 
 from ecps_msgs.msg import MemoryRecord
-from ecps_msgs.srv import GetMemory, PutMemory
+from ecps_msgs.srv import PutMemory, QueryMemory
 
-from peer import expect_equal, run
+from peer import expect, expect_equal, run
 
-# Requests under way at once, so that the server dies with some of them half done.
+# Records of a batch, which is there whole or not at all.
+BATCH = 3
+# Batches under way at once, so that the server dies with some of them half done.
 AT_ONCE = 4
 
 
-def payload(number):
-    return f"memory {number} ".encode() * 20
+def payload(number, part):
+    return f"memory {number} {part} ".encode() * 20
 
 
 def request(peer, number):
-    memory = MemoryRecord(id=f"m{number}", model_id="count", embedding=[1.0, float(number)])
-    memory.payload_type, memory.payload = "text/plain", payload(number)
-    return PutMemory.Request(caller=peer.caller(lifetime=120.0), records=[memory])
+    records = []
+    for part in range(BATCH):
+        memory = MemoryRecord(id=f"m{number}.{part}", model_id="count", embedding=[1.0, float(number), float(part)])
+        memory.labels, memory.payload_type, memory.payload = [f"batch {number}"], "text/plain", payload(number, part)
+        records.append(memory)
+    return PutMemory.Request(caller=peer.caller(lifetime=120.0), records=records)
 
 
 def asked_to_stop():
@@ -33,33 +38,47 @@ def asked_to_stop():
 
 def scenario(peer):
     put = peer.client(PutMemory, "/mep_server/put")
-    acknowledged, number, under_way = {}, 0, {}
+    # By number, with the versions that the answer named; None where nobody knows what became of it.
+    versions, number, under_way = {}, 0, {}
     while not asked_to_stop():
         while len(under_way) < AT_ONCE:
             number += 1
             asked = request(peer, number)
+            versions[number] = None
             under_way[number] = (asked, put.call_async(asked), peer.now())
         peer.spin()
         for which, (asked, future, since) in list(under_way.items()):
             if future.done():
                 answer = future.result()
-                expect_equal((answer.error_code, answer.error_msg), (0, ""), f"the answer to put {which}")
-                acknowledged[which] = answer.versions[0]
+                expect_equal((answer.error_code, answer.error_msg), (0, ""), f"the answer to batch {which}")
+                versions[which] = list(answer.versions)
                 del under_way[which]
                 print(f"acknowledged {which}", flush=True)
             elif (peer.now() - since).nanoseconds > 500_000_000:
-                # The same request again: whether the dead server had stored it nobody knows.
                 put.remove_pending_request(future)
-                under_way[which] = (asked, put.call_async(asked), peer.now())
+                del under_way[which]
+                # The same request again: whether the dead server had stored it nobody knows. Every second one is left as it
+                # is, so that a torn batch is not healed by the next attempt.
+                if which % 2 == 0:
+                    under_way[which] = (asked, put.call_async(asked), peer.now())
 
-    get = peer.client(GetMemory, "/mep_server/get")
-    for which, version in acknowledged.items():
-        answer = peer.call(get, GetMemory.Request(caller=peer.caller(), id=f"m{which}"))
-        expect_equal((answer.error_code, answer.error_msg), (0, ""), f"the answer to a get of acknowledged put {which}")
-        expect_equal(bytes(answer.record.payload), payload(which), f"the payload of put {which}")
-        expect_equal(list(answer.record.embedding), [1.0, float(which)], f"the embedding of put {which}")
-        expect_equal(answer.record.version, version, f"the version of put {which}")
-    print(f"found {len(acknowledged)}", flush=True)
+    query = peer.client(QueryMemory, "/mep_server/query")
+    found, absent = 0, 0
+    for which, known in versions.items():
+        answer = peer.call(query, QueryMemory.Request(caller=peer.caller(), labels=[f"batch {which}"]))
+        expect_equal((answer.error_code, answer.error_msg), (0, ""), f"the answer to a query for batch {which}")
+        records = {hit.record.id: hit.record for hit in answer.hits}
+        if known is None and not records:
+            absent += 1
+            continue
+        expect_equal(sorted(records), [f"m{which}.{part}" for part in range(BATCH)], f"what is there of batch {which}")
+        for part in range(BATCH):
+            record = records[f"m{which}.{part}"]
+            expect(bytes(record.payload) == payload(which, part), f"the payload of {record.id} is not what was put")
+            expect_equal(list(record.embedding), [1.0, float(which), float(part)], f"the embedding of {record.id}")
+            expect(known is None or record.version == known[part], f"{record.id} has version {record.version}")
+        found += known is not None
+    print(f"found {found} acknowledged; of {len(versions) - found} others {absent} are absent", flush=True)
 
 
 run(scenario)

@@ -144,7 +144,8 @@ impl Process {
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 
-    fn has_ended(&self, limit: Duration) -> bool {
+    /// Whether it ends within `limit`.
+    pub fn has_ended(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         loop {
             let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).unwrap();

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use ecps_memory::{Likeness, Memory, Onlooker, Options, Place, Query, Record, uuid_ids};
+use ecps_core::clock::Stamp;
+use ecps_memory::{GraphFile, Likeness, Memory, Onlooker, Options, Place, PutError, Query, Record, uuid_ids};
 use nalgebra::Point3;
 use thiserror::Error;
 
@@ -29,7 +30,7 @@ enum Action {
         /// The memory file
         file: PathBuf,
     },
-    /// Asks it; prints hits as JSON lines, best first; also while a server serves it
+    /// Asks it; prints hits as JSON lines, best first, or else newest first; also while a server serves it
     Query(Ask),
     /// Writes all records as JSON lines, or one model's vectors as .npy with their ids beside it
     Export {
@@ -88,6 +89,12 @@ struct Ask {
     /// Robot that it comes from
     #[arg(long, default_value = "")]
     robot: String,
+    /// Not before this event time: seconds since 1970, or as in 2026-11-25T14:30:00Z
+    #[arg(long, value_name = "TIME", value_parser = event_time)]
+    after: Option<Stamp>,
+    /// Not after this event time
+    #[arg(long, value_name = "TIME", value_parser = event_time)]
+    before: Option<Stamp>,
     /// Frame of the place
     #[arg(long, default_value = "map")]
     frame: String,
@@ -100,6 +107,25 @@ struct Ask {
     /// Least cosine similarity
     #[arg(long, default_value_t = 0.7, allow_hyphen_values = true)]
     min_sim: f32,
+    /// Prints embedding and payload too
+    #[arg(long)]
+    whole: bool,
+}
+
+fn event_time(text: &str) -> Result<Stamp, String> {
+    let nanos = match text.parse::<f64>() {
+        Ok(seconds) => seconds * 1e9,
+        Err(_) => {
+            let time = humantime::parse_rfc3339_weak(text).map_err(|e| e.to_string())?;
+            time.duration_since(std::time::UNIX_EPOCH).map_err(|e| e.to_string())?.as_secs_f64() * 1e9
+        }
+    };
+    // Beyond that nanoseconds since 1970 have no room in 64 bits.
+    if (-9.2e18..9.2e18).contains(&nanos) {
+        Ok(Stamp(nanos as i64))
+    } else {
+        Err("beyond the years 1678 to 2262".into())
+    }
 }
 
 /// Why it cannot be done. One line.
@@ -157,10 +183,18 @@ pub fn run(command: &MemoryCommand) -> Result<ExitCode, MemoryError> {
     }
 }
 
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.to_owned().into_os_string();
+    name.push(suffix);
+    name.into()
+}
+
 fn info(file: &Path) -> Result<ExitCode, MemoryError> {
     let memory = Onlooker::open(file)?;
     let bytes = std::fs::metadata(file).map_err(io(file))?.len();
-    say!("{}: {} records, {} damaged, {bytes} bytes", file.display(), memory.records(), memory.damages().len());
+    let log = std::fs::metadata(beside(file, "-wal")).map_or(0, |data| data.len());
+    let (records, damaged) = (memory.records(), memory.damages().len());
+    say!("{}: {records} records, {damaged} damaged, {bytes} bytes and {log} in its log", file.display());
     for contents in memory.contents() {
         let (namespace, model, dimension) = (contents.namespace, contents.model_id, contents.dimension);
         say!("  {namespace}: {} of model {model}, {dimension} dimensions", contents.records);
@@ -192,12 +226,18 @@ fn query(ask: &Ask) -> Result<ExitCode, MemoryError> {
         text: ask.text.clone(),
         labels: ask.label.clone(),
         robot: ask.robot.clone(),
+        not_before: ask.after,
+        not_after: ask.before,
+        heads_only: !ask.whole,
         ..Query::default()
     };
     let answer = memory.query(&query)?;
     for hit in &answer.hits {
         let mut line = lines::to_json(&hit.record);
         if let Some(fields) = line.as_object_mut() {
+            if !ask.whole {
+                fields.retain(|field, _| field != "embedding" && field != "payload");
+            }
             fields.insert("score".into(), hit.score.into());
             fields.insert("similarity".into(), hit.similarity.into());
         }
@@ -266,38 +306,44 @@ fn export_vectors(file: &Path, to: &Path, model: &str) -> Result<ExitCode, Memor
 }
 
 fn import(file: &Path, from: &Path, model: &str, namespace: &str) -> Result<ExitCode, MemoryError> {
-    let memory = Memory::open(file, Options::default(), uuid_ids())?;
-    let (mut batch, mut count) = (Vec::new(), 0);
-    let mut put = |batch: &mut Vec<Record>| -> Result<(), MemoryError> {
-        if !batch.is_empty() {
-            count += memory.put(std::mem::take(batch)).wait()?.len() as u64;
-        }
-        Ok(())
-    };
     /// Records of a put; with payloads of the largest size they stay within what a put may hold.
     const BATCH: usize = 32;
-    if is_npy(from) {
+    let records: Box<dyn Iterator<Item = Result<Record, MemoryError>>> = if is_npy(from) {
+        if model.is_empty() {
+            return Err(MemoryError::Other("--model is not given, and vectors (.npy) need the name of theirs".into()));
+        }
         let bytes = std::fs::read(from).map_err(io(from))?;
         let vectors = npy::read(&bytes).map_err(|e| MemoryError::Other(format!("{}: {e}", from.display())))?;
-        for embedding in vectors {
-            let (model_id, namespace) = (model.to_owned(), namespace.to_owned());
-            batch.push(Record { model_id, namespace, embedding, ..Record::default() });
-            if batch.len() == BATCH {
-                put(&mut batch)?;
-            }
-        }
+        let (model_id, namespace) = (model.to_owned(), namespace.to_owned());
+        Box::new(vectors.into_iter().map(move |embedding| {
+            Ok(Record { model_id: model_id.clone(), namespace: namespace.clone(), embedding, ..Record::default() })
+        }))
     } else {
-        for (number, line) in BufReader::new(File::open(from).map_err(io(from))?).lines().enumerate() {
-            let line = line.map_err(io(from))?;
-            let at = |e: String| MemoryError::Other(format!("{}, line {}: {e}", from.display(), number + 1));
-            batch.push(lines::from_json(&line).map_err(at)?);
-            if batch.len() == BATCH {
-                put(&mut batch)?;
-            }
+        let lines = BufReader::new(File::open(from).map_err(io(from))?).lines();
+        Box::new(lines.enumerate().map(|(number, line)| {
+            lines::from_json(&line.map_err(io(from))?).map_err(|reason| at(from, number, &reason))
+        }))
+    };
+    let memory = Memory::open(file, Options::default(), uuid_ids())?;
+    let (mut batch, mut count) = (Vec::new(), 0);
+    let mut records = records.peekable();
+    while let Some(record) = records.next() {
+        batch.push(record?);
+        if batch.len() == BATCH || records.peek().is_none() {
+            count += match memory.put(std::mem::take(&mut batch)).wait() {
+                Ok(stored) => stored.len(),
+                Err(PutError::Invalid { index, reason }) => return Err(at(from, count + index, &reason)),
+                Err(error) => return Err(error.into()),
+            };
         }
     }
-    put(&mut batch)?;
-    done(count, "records from", from, 0)
+    done(count as u64, "records from", from, 0)
+}
+
+/// What is wrong with a record of a file.
+fn at(from: &Path, number: usize, reason: &dyn std::fmt::Display) -> MemoryError {
+    let kind = if is_npy(from) { "vector" } else { "line" };
+    MemoryError::Other(format!("{}, {kind} {}: {reason}", from.display(), number + 1))
 }
 
 fn verify(file: &Path, salvage: Option<&Path>) -> Result<ExitCode, MemoryError> {
@@ -305,8 +351,15 @@ fn verify(file: &Path, salvage: Option<&Path>) -> Result<ExitCode, MemoryError> 
     say!("{}: {} records as they were written", file.display(), report.whole);
     report.damages.iter().for_each(|damage| say!("  {damage}"));
     report.pages.iter().for_each(|page| say!("  page: {page}"));
-    say!("  graph file: {:?}", report.graph);
+    match &report.graph {
+        GraphFile::Missing => say!("  no graph beside it: none was needed so far"),
+        GraphFile::Whole(nodes) => say!("  the graph beside it is as it was written, with {nodes} records"),
+        GraphFile::Unusable(reason) => say!("  the graph beside it is not used, and made again: {reason}"),
+    }
     if let Some(to) = salvage {
+        if to.exists() {
+            return Err(MemoryError::Other(format!("--salvage: {} is there already; name a new file", to.display())));
+        }
         let (saved, lost) = ecps_memory::salvage(file, to)?;
         say!("{}: {saved} records saved, {} lost", to.display(), lost.len());
     }

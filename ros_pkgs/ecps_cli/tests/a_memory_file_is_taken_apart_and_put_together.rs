@@ -66,6 +66,12 @@ fn it_is_asked_by_likeness_words_label_and_place() {
     found.sort_unstable();
     assert_eq!(found, ["place 1", "place 3"]);
     assert_eq!(ids(&memory(&["query", &file, "--robot", "r2"])), [""; 0]);
+    let window = ["query", &file, "--after", "3", "--before", "1970-01-01T00:00:05Z"];
+    assert_eq!(ids(&memory(&window)), ["place 5", "place 4", "place 3"]);
+    let bare = lines(&memory(&window).stdout);
+    assert!(bare.iter().all(|hit| hit.get("embedding").is_none() && hit.get("payload").is_none()), "{bare:?}");
+    let whole = lines(&memory(&[&window[..], &["--whole"]].concat()).stdout);
+    assert!(whole.iter().all(|hit| hit["payload"] == "aGVsbG8=" && hit["embedding"][2] == 0.5), "{whole:?}");
 
     let wrong = memory(&["query", &file, "--near", "1,2"]);
     assert!(!wrong.status.success());
@@ -113,6 +119,12 @@ fn a_line_that_is_no_record_is_named_and_a_missing_file_too() {
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("in.jsonl, line 2: id is 7, and must be a text"), "{said}");
+    // The 33rd is of the second batch; what is wrong with it the memory itself finds.
+    let good = |i: u32| format!("{{\"id\": \"{i}\", \"model_id\": \"m\", \"embedding\": [1]}}\n");
+    std::fs::write(&from, (0..32).map(good).collect::<String>() + "{\"id\": \"a\", \"model_id\": \"m\"}\n").unwrap();
+    let output = memory(&[Path::new("import"), &home.path().join("new.db"), &from]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("in.jsonl, line 33: embedding is empty"), "{said}");
     let nowhere = home.path().join("nowhere.db");
     assert!(!memory(&[Path::new("info"), &nowhere]).status.success());
     assert!(!nowhere.exists(), "asking makes no file");
@@ -149,6 +161,8 @@ fn damage_is_named_and_what_is_whole_is_salvaged() {
     memory(&["verify", &file, "--salvage", &saved]);
     let info = String::from_utf8(memory(&["info", &saved]).stdout).unwrap();
     assert!(info.contains("9 records, 0 damaged"), "{info}");
+    let again = memory(&["verify", &file, "--salvage", &saved]);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("saved.db is there already"), "{again:?}");
     assert!(memory(&["vacuum", &saved]).status.success());
     assert!(memory(&["verify", &saved]).status.success());
 }

@@ -315,6 +315,11 @@ impl Memory {
         stats
     }
 
+    /// Counts a request that was refused before it reached the memory.
+    pub fn note_refusal(&self, reason: &dyn fmt::Display) {
+        self.shared.counters.refused(reason);
+    }
+
     /// What became of the graph file on opening.
     pub fn graph_file(&self) -> &GraphFile {
         &self.graph_file

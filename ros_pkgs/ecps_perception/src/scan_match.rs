@@ -8,11 +8,13 @@
 use nalgebra::Isometry2;
 use thiserror::Error;
 
+mod pairs;
 pub(crate) mod points;
 mod refine;
 mod search;
 mod visibility;
 
+pub use pairs::Pairs;
 pub use points::{PointsError, ScanPoints};
 
 /// What came of matching two scans.
@@ -138,21 +140,51 @@ impl ScanMatch {
     }
 }
 
-/// Matches `query` against `reference`, taken up to 1.6 m apart along each axis and turned by any angle.
+/// A scan that others are matched against: what the search needs of it is made once, however many they are.
+#[derive(Debug)]
+pub struct Reference<'a> {
+    points: &'a ScanPoints,
+    /// None where there is nothing to search.
+    field: Option<search::Field>,
+}
+
+impl<'a> Reference<'a> {
+    /// Makes a scan ready for others.
+    pub fn new(points: &'a ScanPoints) -> Reference<'a> {
+        Reference { points, field: search::Field::new(points) }
+    }
+
+    /// Matches `query` against it, taken up to 1.6 m apart along each axis and turned by any angle.
+    ///
+    /// # Errors
+    /// [`Refuted::NoPose`] where nothing is worth refining.
+    pub fn match_scan(&self, query: &ScanPoints) -> Result<ScanMatch, Refuted> {
+        let field = self.field.as_ref().ok_or(Refuted::NoPose)?;
+        let start = search::search(field, query).ok_or(Refuted::NoPose)?;
+        let refined = refine::refine(self.points, query, start).ok_or(Refuted::NoPose)?;
+        let there = visibility::look(self.points, query, &refined.transform);
+        let back = visibility::look(query, self.points, &refined.transform.inverse());
+        Ok(ScanMatch {
+            transform: refined.transform,
+            overlap: there.overlap.min(back.overlap),
+            agreement: there.agreement.min(back.agreement),
+            rmse: refined.rmse,
+            stiffness: refined.stiffness,
+            converged: refined.converged,
+        })
+    }
+
+    /// Whether the match with `query` is good enough by the usual thresholds.
+    #[must_use]
+    pub fn confirms(&self, query: &ScanPoints) -> bool {
+        self.match_scan(query).is_ok_and(|found| found.confirm(&Thresholds::default()).is_ok())
+    }
+}
+
+/// Matches two scans, as [`Reference::match_scan`] does.
 ///
 /// # Errors
 /// [`Refuted::NoPose`] where nothing is worth refining.
 pub fn match_scans(reference: &ScanPoints, query: &ScanPoints) -> Result<ScanMatch, Refuted> {
-    let start = search::search(reference, query).ok_or(Refuted::NoPose)?;
-    let refined = refine::refine(reference, query, start).ok_or(Refuted::NoPose)?;
-    let there = visibility::look(reference, query, &refined.transform);
-    let back = visibility::look(query, reference, &refined.transform.inverse());
-    Ok(ScanMatch {
-        transform: refined.transform,
-        overlap: there.overlap.min(back.overlap),
-        agreement: there.agreement.min(back.agreement),
-        rmse: refined.rmse,
-        stiffness: refined.stiffness,
-        converged: refined.converged,
-    })
+    Reference::new(reference).match_scan(query)
 }

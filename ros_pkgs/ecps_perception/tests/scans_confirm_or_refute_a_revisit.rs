@@ -3,9 +3,11 @@
 
 mod world;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::f64::consts::{PI, TAU};
+use std::time::Duration;
 
-use ecps_perception::scan_match::{Refuted, ScanMatch, ScanPoints, Thresholds, match_scans};
+use ecps_perception::scan_match::{Pairs, Refuted, ScanMatch, ScanPoints, Thresholds, match_scans};
 use ecps_perception::sensor::LaserScan;
 use nalgebra::Isometry2;
 use rand::{RngExt, SeedableRng};
@@ -92,4 +94,20 @@ fn something_new_in_the_way_refutes_however_well_the_walls_agree() {
     let at = pose(3.0, 1.5, 0.0);
     let verdict = matched(&empty.scan(&at, 360, TAU, 1), &furnished.scan(&at, 360, TAU, 2)).unwrap();
     assert!(matches!(verdict.confirm(&Thresholds::default()), Err(Refuted::Agreement { .. })), "{verdict:?}");
+}
+
+#[test]
+fn a_place_seen_again_is_found_where_the_two_are_far_enough_apart_in_time() {
+    const SECOND: i64 = 1_000_000_000;
+    let rooms = rooms();
+    let seen = [(0, 0, 0.0), (10, 0, 1.0), (20, 1, 0.0), (40, 0, 2.0), (60, 1, 3.0)];
+    let scan = |(time, room, heading): (i64, usize, f64)| {
+        let scan = rooms[room].scan(&pose(3.0, 1.5, heading), 360, TAU, time.unsigned_abs());
+        (time * SECOND, ScanPoints::new(&scan).unwrap())
+    };
+    let pairs = Pairs::compare(&seen.map(scan).into(), Duration::from_secs(30));
+    // 40 with 0 and 10; 60 with 0, 10 and 20, and not with 40.
+    assert_eq!(pairs.compared, 5);
+    let expected = [(40 * SECOND, BTreeSet::from([0, 10 * SECOND])), (60 * SECOND, BTreeSet::from([20 * SECOND]))];
+    assert_eq!((pairs.count(), pairs.confirmed), (3, BTreeMap::from(expected)));
 }

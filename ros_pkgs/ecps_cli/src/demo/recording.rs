@@ -9,7 +9,7 @@ use ecps_core::budget::{MessageKind, Profile};
 use ecps_core::clock::Stamp;
 use ecps_perception::embed;
 use ecps_perception::node::SensorRos;
-use ecps_perception::scan_match::{ScanPoints, Thresholds, match_scans};
+use ecps_perception::scan_match::{Pairs, Reference, ScanPoints};
 use nalgebra::Isometry2;
 
 use super::node::{LaserScan, MemoryHit, MemoryRecord, Peer, QueryMemory, Sample, planar, scan_from_cdr};
@@ -29,7 +29,7 @@ const START: Duration = Duration::from_secs(30);
 /// Seconds of the recording per second.
 const RATE: f64 = 6.0;
 /// A place seen again sooner than this is no revisit.
-const APART_NS: i64 = 30_000_000_000;
+const APART: Duration = Duration::from_secs(30);
 /// Every how many scans the memory is asked.
 const ASK_EVERY: usize = 5;
 /// Scans that may be under way: the recording waits for the stack, so that a slow machine loses none. Fewer than the
@@ -37,12 +37,11 @@ const ASK_EVERY: usize = 5;
 const UNDER_WAY: usize = 8;
 /// How long one of them may take.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Least similarity of a revisit, and how many like it are looked at.
+/// Least similarity of a revisit, and how many of the likest scan matching looks at.
 const MIN_SIM: f32 = 0.8;
-const CANDIDATES: u32 = 5;
-/// To know what there was to find: every how many questions, and every how many earlier scans, scan matching looks itself.
-const CHECK_EVERY: usize = 4;
-const COMPARE_EVERY: usize = 8;
+const CANDIDATES: usize = 5;
+/// Hits of a question: as many as there are.
+const HITS: u32 = 1000;
 
 /// What came of playing the recording, by the scans' stamps.
 struct Played {
@@ -55,16 +54,28 @@ struct Played {
     published: u64,
 }
 
-/// What became of the recognised revisits.
-#[derive(Default)]
+/// A question to the memory: has this place been seen before?
+struct Question {
+    time: i64,
+    /// Likest first.
+    hits: Vec<MemoryHit>,
+    took: Sample,
+}
+
+/// What became of the questions.
 struct Revisits {
     recalls: Vec<Recall>,
-    queries: Vec<Sample>,
     similarities: Vec<f64>,
-    /// Questions of which scan matching itself found an earlier scan of the same place, and how many of them the memory
+    queries: Vec<Sample>,
+    /// Questions whose place scan matching finds in one of the other questions' scans, and those of them that the memory
     /// answered with a place that it confirms.
     known: usize,
-    found: usize,
+    recognised: usize,
+    /// All that scan matching finds among the scans of the questions; of its pairs, those that the memory answered with; and
+    /// how many it answered with at all.
+    pairs: Pairs,
+    recalled: usize,
+    answered: usize,
 }
 
 pub(super) fn run(bag: &Path, run: &Path) -> Result<Report, DemoError> {
@@ -89,8 +100,9 @@ pub(super) fn run(bag: &Path, run: &Path) -> Result<Report, DemoError> {
         played.sent.len(),
         played.began.elapsed().as_secs_f64()
     ));
-    let revisits = find_revisits(&played, &peer)?;
+    let questions = ask(&played, &peer)?;
     supervisor.shutdown();
+    let revisits = judge(&played, questions);
     Ok(report(&played, &revisits, &peer))
 }
 
@@ -186,69 +198,86 @@ fn play(bag: &Path, player: &Player, peer: &Peer) -> Result<Played, DemoError> {
     })
 }
 
-/// Asks with every few scans for places like it at least 30 s before, and matches the two scans.
-fn find_revisits(played: &Played, peer: &Peer) -> Result<Revisits, DemoError> {
-    let scans = &played.restored;
-    let first = scans.keys().next().copied().unwrap_or_default();
-    let mut revisits = Revisits::default();
-    let points = |scan: &LaserScan| ScanPoints::new(&scan.clone().into_plain()).ok();
-    let compared: Vec<_> = scans.iter().step_by(COMPARE_EVERY).filter_map(|(t, s)| Some((*t, points(s)?))).collect();
-    for (number, (time, scan)) in scans.iter().step_by(ASK_EVERY).enumerate() {
+/// Asks with every few scans for places like it at least 30 s before.
+fn ask(played: &Played, peer: &Peer) -> Result<Vec<Question>, DemoError> {
+    let first = played.restored.keys().next().copied().unwrap_or_default();
+    let apart = APART.as_nanos() as i64;
+    let mut questions = Vec::new();
+    for (time, scan) in played.restored.iter().step_by(ASK_EVERY) {
         // Not the first scan, which was remembered as often as it took the nodes to start.
-        if time - APART_NS <= first {
+        if time - apart <= first {
             continue;
         }
-        let plain = scan.clone().into_plain();
-        let embedding = embed::scan::describe(&plain).map_err(|e| DemoError::Missing(e.to_string()))?;
+        let embedding =
+            embed::scan::describe(&scan.clone().into_plain()).map_err(|e| DemoError::Missing(e.to_string()))?;
         let (hits, took) = peer.query(QueryMemory::Request {
             embedding,
             model_id: embed::scan::MODEL_ID.into(),
-            k: CANDIDATES,
+            k: HITS,
             min_sim: MIN_SIM,
             not_before: ecps_ros::time(Stamp(first + 1)),
-            not_after: ecps_ros::time(Stamp(time - APART_NS)),
+            not_after: ecps_ros::time(Stamp(time - apart)),
             ..QueryMemory::Request::default()
         })?;
-        revisits.queries.push(took);
+        questions.push(Question { time: *time, hits, took });
+    }
+    Ok(questions)
+}
+
+/// Has scan matching judge the answers, and look for itself what there was to find.
+fn judge(played: &Played, questions: Vec<Question>) -> Revisits {
+    let points = |time: &i64| ScanPoints::new(&played.restored.get(time)?.clone().into_plain()).ok();
+    let scans: BTreeMap<i64, ScanPoints> = played
+        .restored
+        .keys()
+        .skip(ASK_EVERY)
+        .step_by(ASK_EVERY)
+        .filter_map(|time| Some((*time, points(time)?)))
+        .collect();
+    progress(format!("matching each of {} scans with all of them at least {} s older", scans.len(), APART.as_secs()));
+    let pairs = Pairs::compare(&scans, APART);
+    let mut revisits = Revisits {
+        recalls: Vec::new(),
+        similarities: Vec::new(),
+        queries: questions.iter().map(|question| question.took).collect(),
+        known: pairs.confirmed.len(),
+        recognised: 0,
+        pairs,
+        recalled: 0,
+        answered: 0,
+    };
+    for Question { time, hits, .. } in questions {
+        let seen = |hit: &MemoryHit| ecps_ros::stamp(&hit.record.header.stamp).0;
+        let here = points(&time);
         // The first that scan matching confirms, else the likest.
-        let seen = |hit: &&MemoryHit| scans.get(&ecps_ros::stamp(&hit.record.header.stamp).0);
-        let is_confirmed =
-            |hit: &&MemoryHit| seen(hit).is_some_and(|other| is_same_place(&other.clone().into_plain(), &plain));
-        let confirmed = hits.iter().find(is_confirmed);
-        let earlier =
-            || compared.iter().take_while(|(earlier, _)| *earlier <= time - APART_NS).map(|(_, points)| points);
-        let was_here = |here: ScanPoints| earlier().any(|there| is_confirmed_by_match(there, &here));
-        if number % CHECK_EVERY == 0 && points(scan).is_some_and(was_here) {
-            revisits.known += 1;
-            revisits.found += usize::from(confirmed.is_some());
-        }
+        let is_here = |hit: &&MemoryHit| match (points(&seen(hit)), &here) {
+            (Some(there), Some(here)) => Reference::new(&there).confirms(here),
+            _ => false,
+        };
+        let confirmed = hits.iter().take(CANDIDATES).find(is_here);
+        let known = revisits.pairs.confirmed.get(&time);
+        revisits.recognised += usize::from(known.is_some() && confirmed.is_some());
+        let among: Vec<i64> = hits.iter().map(seen).filter(|then| scans.contains_key(then)).collect();
+        revisits.answered += among.len();
+        revisits.recalled += among.iter().filter(|then| known.is_some_and(|known| known.contains(then))).count();
         let Some(hit) = confirmed.or(hits.first()) else { continue };
         let similarity = f64::from(hit.similarity);
         let verdict = match confirmed {
             Some(_) => RecallVerdict::Confirmed,
             None => RecallVerdict::Refuted,
         };
-        let Some(here) = played.memories.get(time).map(|record| planar(&record.pose)) else { continue };
+        let Some(at) = played.memories.get(&time).map(|record| planar(&record.pose)) else { continue };
         if confirmed.is_some() {
             revisits.similarities.push(similarity);
         }
         let found_at = point(&planar(&hit.record.pose));
-        revisits.recalls.push(Recall { asked_at: point(&here), found_at, similarity, verdict });
+        revisits.recalls.push(Recall { asked_at: point(&at), found_at, similarity, verdict });
     }
-    Ok(revisits)
+    revisits
 }
 
 fn point(pose: &Isometry2<f64>) -> Point {
     Point { x: pose.translation.x, y: pose.translation.y }
-}
-
-fn is_same_place(reference: &ecps_perception::sensor::LaserScan, query: &ecps_perception::sensor::LaserScan) -> bool {
-    let (Ok(reference), Ok(query)) = (ScanPoints::new(reference), ScanPoints::new(query)) else { return false };
-    is_confirmed_by_match(&reference, &query)
-}
-
-fn is_confirmed_by_match(reference: &ScanPoints, query: &ScanPoints) -> bool {
-    match_scans(reference, query).is_ok_and(|found| found.confirm(&Thresholds::default()).is_ok())
 }
 
 fn report(played: &Played, revisits: &Revisits, peer: &Peer) -> Report {
@@ -262,8 +291,11 @@ fn report(played: &Played, revisits: &Revisits, peer: &Peer) -> Report {
     let asked = revisits.queries.len();
     let recognised = revisits.recalls.len();
     let confirmed = revisits.similarities.len();
-    let precision = if recognised == 0 { 0.0 } else { confirmed as f64 / recognised as f64 };
-    let recall = if revisits.known == 0 { 0.0 } else { revisits.found as f64 / revisits.known as f64 };
+    let share = |part: usize, all: usize| if all == 0 { 0.0 } else { part as f64 / all as f64 };
+    let precision = share(confirmed, recognised);
+    let recall = share(revisits.recognised, revisits.known);
+    let (recalled, pairs) = (revisits.recalled, revisits.pairs.count());
+    let (recall_of_pairs, precision_of_pairs) = (share(recalled, pairs), share(recalled, revisits.answered));
     let mut similarities = revisits.similarities.clone();
     similarities.sort_by(f64::total_cmp);
     let median = similarities.get(similarities.len() / 2).copied().unwrap_or(f64::NAN);
@@ -281,10 +313,16 @@ fn report(played: &Played, revisits: &Revisits, peer: &Peer) -> Report {
         ),
         claim("Precision of the recognised", format!("{:.0} %", precision * 100.0), "over 50 %", precision > 0.5),
         claim(
-            "Recall, of revisits that scan matching finds by itself",
-            format!("{} of {}, {:.0} %", revisits.found, revisits.known, recall * 100.0),
+            "Recall, of scans whose place scan matching finds again",
+            format!("{} of {}, {:.0} %", revisits.recognised, revisits.known, recall * 100.0),
             "over 50 %",
             recall > 0.5,
+        ),
+        claim(
+            "Recall, of all pairs that scan matching confirms",
+            format!("{recalled} of {pairs}, {:.0} %", recall_of_pairs * 100.0),
+            "over 30 %",
+            recall_of_pairs > 0.3,
         ),
         measured("LTP, scan to restored scan, p99", p99(&heard.ltp), MessageKind::Ltp),
         measured("Memory query, round trip, p99", p99(&revisits.queries), MessageKind::MepQuery),
@@ -303,6 +341,11 @@ fn report(played: &Played, revisits: &Revisits, peer: &Peer) -> Report {
             fact("revisits confirmed", confirmed.to_string()),
             fact("revisits refuted", (recognised - confirmed).to_string()),
             fact("median similarity of the confirmed", format!("{median:.3}")),
+            fact("pairs of scans compared", revisits.pairs.compared.to_string()),
+            fact(
+                "pairs answered with, and confirmed",
+                format!("{} and {recalled}, {:.0} %", revisits.answered, precision_of_pairs * 100.0),
+            ),
         ],
         map: FloorMap {
             walls: Vec::new(),

@@ -15,7 +15,7 @@ use crate::record::InvalidError;
 use crate::{Hit, Likeness, Place, Query, Ranking, Record, Shape, Way, pose_from_parts};
 
 /// Zero stands for "not set".
-fn set(time: &Time) -> Option<Stamp> {
+pub(super) fn set(time: &Time) -> Option<Stamp> {
     Some(ecps_ros::stamp(time)).filter(|stamp| !stamp.is_zero())
 }
 

@@ -1,11 +1,13 @@
 //! The node's parameters, and what they say.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ecps_core::budget::{MessageKind, Profile};
 use ecps_ros::{ParameterError, Parameters, Spec, StartError};
 
+use crate::record::{ID_BYTES, needed_text};
 use crate::{Durability, Merge, Options, Place, Policy, Query, Quota, Retention, Shape};
 
 pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
@@ -32,12 +34,16 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
         Spec::integer("graph_from", 20_000, "Memories of one model from which on a graph is built beside the scan.")
             .range(1000.0, 1e9),
         Spec::integer("graph_threads", 1, "Threads that build a graph.").range(1.0, 64.0),
-        Spec::double("retention", 0.0, "Time after which a memory without expiry is forgotten; 0: never.")
-            .unit("s")
-            .range(0.0, 1e9),
-        Spec::integer("max_records", 0, "Most memories of a namespace; 0: no limit. The least recently found go.")
-            .range(0.0, 1e12),
-        Spec::integer("max_bytes", 0, "Most bytes of a namespace's memories; 0: no limit.").unit("B").range(0.0, 1e15),
+    ] {
+        parameters.declare(spec)?;
+    }
+    limits("", 0.0, 0, 0).into_iter().try_for_each(|spec| parameters.declare(spec))?;
+    for spec in [
+        Spec::strings(
+            "namespaces",
+            &[],
+            "Namespaces with limits of their own: NAME.retention, NAME.max_records and NAME.max_bytes.",
+        ),
         Spec::double(
             "merge_similarity",
             0.0,
@@ -56,6 +62,12 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
         parameters.declare(spec)?;
     }
     ecps_guard::declare(parameters)?;
+    for name in parameters.strings("namespaces")? {
+        // What is not given is as in every other namespace.
+        let (retention, records) = (parameters.double("retention")?, parameters.integer("max_records")?);
+        let own = limits(&format!("{name}."), retention, records, parameters.integer("max_bytes")?);
+        own.into_iter().try_for_each(|spec| parameters.declare(spec))?;
+    }
     for name in parameters.strings("standing")? {
         let own = |field: &str| format!("{name}.{field}");
         for spec in [
@@ -76,32 +88,62 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
     Ok(())
 }
 
+/// How long memories of a namespace live and how many there may be.
+fn limits(prefix: &str, retention: f64, records: i64, bytes: i64) -> [Spec; 3] {
+    let own = |field: &str| format!("{prefix}{field}");
+    [
+        Spec::double(own("retention"), retention, "Time after which a memory without expiry is forgotten; 0: never.")
+            .unit("s")
+            .range(0.0, 1e9),
+        Spec::integer(
+            own("max_records"),
+            records,
+            "Most memories of a namespace; 0: no limit. The least recently found go.",
+        )
+        .range(0.0, 1e12),
+        Spec::integer(own("max_bytes"), bytes, "Most bytes of a namespace's memories; 0: no limit.")
+            .unit("B")
+            .range(0.0, 1e15),
+    ]
+}
+
+/// What they say.
+fn retention(parameters: &Parameters, prefix: &str) -> Result<Retention, ParameterError> {
+    let limit = |field: &str| -> Result<u64, ParameterError> {
+        let value = parameters.integer(&format!("{prefix}{field}"))?;
+        Ok(if value == 0 { u64::MAX } else { value.unsigned_abs() })
+    };
+    let quota = Quota { records: limit("max_records")?, bytes: limit("max_bytes")? };
+    let lifetime = parameters.seconds(&format!("{prefix}retention"))?;
+    Ok(Retention { quota, lifetime: Some(lifetime).filter(|lifetime| *lifetime > Duration::ZERO) })
+}
+
 pub(super) fn profile(parameters: &Parameters) -> Result<Profile, StartError> {
     parameters.string("profile")?.parse().map_err(StartError::layer)
 }
 
 /// How the memory is served, but for its clock.
 pub(super) fn options(parameters: &Parameters, profile: Profile) -> Result<Options, StartError> {
-    let limit = |name: &str| -> Result<u64, ParameterError> {
-        let value = parameters.integer(name)?;
-        Ok(if value == 0 { u64::MAX } else { value.unsigned_abs() })
-    };
-    let lifetime = Some(parameters.seconds("retention")?).filter(|lifetime| *lifetime > Duration::ZERO);
     let similarity = parameters.double("merge_similarity")? as f32;
     let merge = Merge {
         similarity,
         within: parameters.seconds("merge_within")?,
         distance: parameters.double("merge_distance")?,
     };
-    let quota = Quota { records: limit("max_records")?, bytes: limit("max_bytes")? };
+    let mut namespaces = BTreeMap::new();
+    for name in parameters.strings("namespaces")? {
+        needed_text("namespaces", &name, ID_BYTES).map_err(|e| StartError::layer(format!("parameter {e}")))?;
+        let own = retention(parameters, &format!("{name}."))?;
+        namespaces.insert(name, own);
+    }
     Ok(Options {
         waiting: parameters.size("waiting")?,
         readers: parameters.size("readers")?,
         durability: if parameters.string("durability")? == "full" { Durability::Full } else { Durability::Process },
         policy: Policy {
-            retention: Retention { quota, lifetime },
+            retention: retention(parameters, "")?,
+            namespaces,
             merge: (similarity > 0.0).then_some(merge),
-            ..Policy::default()
         },
         query_limit: MessageKind::MepQuery.budget(profile).latency,
         graph_from: parameters.size("graph_from")?,

@@ -1,46 +1,39 @@
 //! What each request takes where `trust_level` asks for tokens: a verb on `memory/<namespace>`, or on the memory as a whole.
 
-use std::time::Duration;
-
 use ecps_guard::Refused;
 use ecps_ros::r2r::ecps_msgs::msg::Caller;
 
 use super::Server;
 
-impl Server {
-    /// A refusal for callers that are malformed or too late, or may not do this in one of the namespaces.
-    pub(super) fn deny<'a>(
-        &self,
-        caller: &Caller,
-        lifetime: Duration,
-        verb: &str,
-        namespaces: impl IntoIterator<Item = &'a str>,
-    ) -> Option<(u8, String)> {
-        self.refuse(caller, lifetime).or_else(|| {
-            if !self.door.asks_for_tokens() {
-                return None;
-            }
-            let asked: Vec<String> = namespaces.into_iter().map(|name| right(verb, name)).collect();
-            let mut asked: Vec<&str> = asked.iter().map(String::as_str).collect();
-            asked.sort_unstable();
-            asked.dedup();
-            // Reading does no harm a second time, and clients ask again where an answer was lost.
-            let admitted = match verb {
-                "get" => self.door.admit_again(caller, &asked),
-                _ => self.door.admit(caller, &asked),
-            };
-            admitted.err().map(|refused| (Refused::CODE, refused.to_string()))
-        })
-    }
+/// The verb of what only reads.
+pub(super) const GET: &str = "get";
 
-    /// The same for what concerns every namespace.
-    pub(super) fn deny_whole(&self, caller: &Caller, lifetime: Duration, right: &str) -> Option<(u8, String)> {
-        let denied = || self.door.admit(caller, &[right]).err().map(|refused| (Refused::CODE, refused.to_string()));
-        self.refuse(caller, lifetime).or_else(denied)
-    }
+/// A verb on each of the namespaces, as in `put:memory/kitchen`.
+pub(super) fn on<'a>(verb: &str, namespaces: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let right = |name: &str| format!("{verb}:memory/{}", if name.is_empty() { "default" } else { name });
+    let mut rights: Vec<String> = namespaces.into_iter().map(right).collect();
+    rights.sort_unstable();
+    rights.dedup();
+    rights
 }
 
-/// As in `put:memory/kitchen`.
-fn right(verb: &str, namespace: &str) -> String {
-    format!("{verb}:memory/{}", if namespace.is_empty() { "default" } else { namespace })
+/// A verb on all that is remembered.
+pub(super) fn on_all(verb: &str) -> Vec<String> {
+    vec![format!("{verb}:memory")]
+}
+
+impl Server {
+    /// Whether the caller has the rights, which nobody needs where no tokens are asked for.
+    pub(super) fn permit(&self, caller: &Caller, rights: impl FnOnce() -> Vec<String>) -> Result<(), Refused> {
+        if !self.door.asks_for_tokens() {
+            return Ok(());
+        }
+        let rights = rights();
+        let asked: Vec<&str> = rights.iter().map(String::as_str).collect();
+        // Reading does no harm a second time, and clients ask again where an answer was lost.
+        match asked.iter().all(|right| right.split(':').next() == Some(GET)) {
+            true => self.door.admit_again(caller, &asked),
+            false => self.door.admit(caller, &asked),
+        }
+    }
 }

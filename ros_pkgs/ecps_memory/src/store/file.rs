@@ -195,13 +195,15 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// Opens the file to look at it while another process may serve it.
+/// Opens the file to look at it as it is now, whatever another process that serves it writes meanwhile.
 pub(crate) fn open_onlooker(path: &Path) -> Result<Connection, OpenError> {
     if !path.is_file() {
         let reason = io::Error::new(io::ErrorKind::NotFound, "there is no such file");
         return Err(OpenError::Io { path: path.to_owned(), reason });
     }
     let connection = open_reader(path)?;
+    // The first read, of the version, holds what all others see.
+    connection.execute_batch("BEGIN").map_err(|reason| OpenError::Sqlite { path: path.to_owned(), reason })?;
     match schema_version(&connection, path)? {
         SCHEMA_VERSION => Ok(connection),
         found => Err(OpenError::Older { path: path.to_owned(), found, needed: SCHEMA_VERSION }),

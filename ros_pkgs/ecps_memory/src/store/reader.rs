@@ -99,8 +99,9 @@ impl Reader {
 
     /// None where a row could not be served and the search has to be made again without it.
     fn attempt(&self, query: &Query, walk: bool, file_may: FileMay) -> Result<Option<Answer>, QueryError> {
-        // One transaction for all rows: SQLite then locks once.
-        let transaction = self.connection.unchecked_transaction().map_err(Unavailable::from)?;
+        // One transaction for all rows: SQLite then locks once. An onlooker has one from the beginning.
+        let begin = || self.connection.unchecked_transaction().map_err(Unavailable::from);
+        let transaction = self.connection.is_autocommit().then(begin).transpose()?;
         let started = self.shared.steady.now();
         let late = || self.shared.steady.now().since(started) > self.shared.query_limit;
         let text = match query.words() {

@@ -137,6 +137,33 @@ fn nobody_is_ever_told_that_the_file_is_busy_and_a_tick_is_kept() {
     assert_eq!(scratch.open().stats().records, put);
 }
 
+/// Every record is replaced all the time, so what an onlooker found at first is soon in no row of the file any more.
+#[test]
+fn an_onlooker_sees_one_moment_while_all_of_it_is_being_replaced() {
+    const RECORDS: usize = 8;
+    let batch = |t| (0..RECORDS).map(|i| when(t, record(&i.to_string(), &[1.0, 0.0]))).collect::<Vec<_>>();
+    let scratch = Scratch::new();
+    let memory = scratch.open();
+    memory.put(batch(0)).wait().unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            (1..).take_while(|_| !done.load(Ordering::Relaxed)).for_each(|t| drop(memory.put(batch(t)).wait()))
+        });
+        let looked = std::panic::catch_unwind(|| {
+            for _ in 0..100 {
+                let look = Onlooker::open(&scratch.path()).unwrap();
+                let hits = look.query(&like(&[1.0, 0.0])).unwrap().hits;
+                assert_eq!((look.records(), hits.len(), look.damages()), (RECORDS, RECORDS, vec![]));
+                assert!(hits.iter().all(|hit| hit.record.time == hits[0].record.time));
+                assert_eq!(look.rows(0, 100).unwrap().len(), RECORDS);
+            }
+        });
+        done.store(true, Ordering::Relaxed);
+        looked.unwrap();
+    });
+}
+
 const LOOK: &str = "ECPS_MEMORY_LOOK_PATH";
 
 /// Not a test by itself: the other process, which looks.

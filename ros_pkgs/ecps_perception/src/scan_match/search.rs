@@ -20,8 +20,7 @@ const FARTHEST: f64 = 12.0;
 const LEAST_SCORE: f64 = 0.45;
 
 /// The best pose of the query in the reference's frame, if any is good enough.
-pub(super) fn search(reference: &ScanPoints, query: &ScanPoints) -> Option<Isometry2<f64>> {
-    let field = Field::new(reference)?;
+pub(super) fn search(field: &Field, query: &ScanPoints) -> Option<Isometry2<f64>> {
     let near = query.sparse.iter().filter(|point| point.coords.norm() < FARTHEST).collect::<Vec<_>>();
     let mut rotated = Vec::with_capacity(ROTATIONS);
     for rotation in 0..ROTATIONS {
@@ -80,7 +79,8 @@ struct Node {
 }
 
 /// How near each cell is to the reference's surfaces (255 on them), and the greatest value in the blocks from each cell on.
-struct Field {
+#[derive(Debug)]
+pub(super) struct Field {
     width: i32,
     height: i32,
     origin: (f64, f64),
@@ -91,7 +91,7 @@ struct Field {
 const BELL: [[u8; 3]; 3] = [[255, 200, 80], [200, 150, 60], [80, 60, 20]];
 
 impl Field {
-    fn new(reference: &ScanPoints) -> Option<Field> {
+    pub(super) fn new(reference: &ScanPoints) -> Option<Field> {
         // Blocks that start outside must not reach a filled cell, hence a margin of a block and the bell.
         let margin = (1 << LEVELS) as f64 + BELL.len() as f64 + 1.0;
         let points = || reference.points.iter().map(|point| point.at).filter(|at| at.coords.norm() < FARTHEST + REACH);
