@@ -215,7 +215,7 @@ fn robots(open: &[Entry], registry: &Registry, counts: impl Fn(&Entry) -> bool) 
         id: peer.agent.id.clone(),
         epoch: peer.agent.epoch,
         capabilities: peer.agent.capabilities.clone(),
-        position: peer.agent.pose.translation.vector,
+        position: peer.agent.pose.map(|pose| pose.translation.vector),
         held: held.get(peer.agent.id.as_str()).copied().unwrap_or_default(),
         load: peer.agent.load,
     };
