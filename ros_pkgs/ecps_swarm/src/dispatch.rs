@@ -246,7 +246,7 @@ mod tests {
     }
 
     fn agent(id: &str, x: f64) -> Agent {
-        Agent { phase: Phase::Executing, pose: Isometry3::translation(x, 0.0, 0.0), ..Agent::new(id, 1) }
+        Agent { phase: Phase::Executing, pose: Some(Isometry3::translation(x, 0.0, 0.0)), ..Agent::new(id, 1) }
     }
 
     fn known(agents: impl IntoIterator<Item = Agent>) -> Registry {

@@ -22,13 +22,13 @@ const TASK: &str = "fetch";
 const THERE: Point = Point { x: 18.0, y: 3.0 };
 /// How far from its slot a robot is killed, metres.
 const GONE: f64 = 0.8;
-/// Least distance of slots, metres: nearly what robots of this size need.
-const SEPARATION: f64 = 1.4;
+/// Least distance of slots, metres: so much that robots of this size pass each other on their ways.
+const SEPARATION: f64 = 2.0;
 /// Shapes by SetFormation's numbers, sizes, and where the centre goes.
 const SHAPES: [(&str, u8, f64, Point); 3] = [
-    ("circle", 2, 1.3, Point { x: 9.0, y: 3.0 }),
-    ("line", 1, 5.6, Point { x: 10.0, y: 3.0 }),
-    ("grid", 3, 3.0, AT_LAST),
+    ("circle", 2, 2.0, Point { x: 9.0, y: 3.0 }),
+    ("line", 1, 8.0, Point { x: 10.0, y: 3.0 }),
+    ("grid", 3, 4.0, AT_LAST),
 ];
 const AT_LAST: Point = Point { x: 11.0, y: 3.0 };
 /// How near to its slot a robot counts as there, metres.
@@ -38,7 +38,7 @@ const STAYS: Duration = Duration::from_millis(500);
 /// How long a formation, or a task, may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two parts in the picture, metres.
-const BESIDE: f64 = 10.0;
+const BESIDE: f64 = 11.0;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 

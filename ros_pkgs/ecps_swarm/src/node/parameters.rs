@@ -60,7 +60,7 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
         Spec::double(
             "ahead",
             0.2,
-            "Way from the axle to the point ahead of it that keeps its place; the same at all agents.",
+            "Way from the axle to the point ahead of it that a behaviour steers; the same at all agents.",
         )
         .unit("m")
         .range(0.05, 2.0),
