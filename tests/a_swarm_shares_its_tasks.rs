@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use ecps_core::campaign::rounds;
 use ecps_testing::{Process, Ros, SCENARIO};
 
 fn coordinator(ros: &Ros, name: &str) -> Process {
@@ -54,6 +55,37 @@ fn a_swarm_shares_its_tasks_and_outlives_its_leader_and_a_robot_in_mid_task() {
     for (_, process) in swarm {
         process.interrupt().assert_success();
     }
+}
+
+#[test]
+fn who_joins_is_seen_by_all_and_a_restart_of_all_loses_nothing() {
+    let ros = Ros::new();
+    let count = rounds(5, 20);
+    let mut swarm: Vec<Process> = (1..count).map(|number| coordinator(&ros, &format!("r{number}"))).collect();
+    let mut peer = ros.start_peer("swarm_joins.py", &[&count.to_string()]);
+    peer.wait_for_line("all but one", SCENARIO);
+    swarm.push(coordinator(&ros, &format!("r{count}")));
+    peer.wait_for_line("done", SCENARIO);
+    swarm.drain(..).for_each(Process::kill);
+    swarm.extend((1..=count).map(|number| coordinator(&ros, &format!("r{number}"))));
+    peer.tell("restarted");
+    let output = peer.finish(SCENARIO);
+    output.assert_success();
+    output.stdout.iter().for_each(|line| println!("{line}"));
+}
+
+#[test]
+fn a_hundred_agents_are_kept_apart_and_known() {
+    let ros = Ros::new();
+    let _coordinator = ros.node("swarm_coordinator", &["-r", "__ns:=/r1"]);
+    ros.peer("swarm_many.py", &["agents"]);
+}
+
+#[test]
+fn each_of_many_submissions_is_taken_once_or_refused_as_busy() {
+    let ros = Ros::new();
+    let _coordinator = ros.node("swarm_coordinator", &["-r", "__ns:=/r1"]);
+    ros.peer("swarm_many.py", &["submissions"]).iter().for_each(|line| println!("{line}"));
 }
 
 /// Where the plan has room: the corridor, several metres of it.

@@ -24,9 +24,9 @@ fn demo(report: &Path, arguments: &[&str]) -> String {
 fn the_simulated_robot_perceives_remembers_recalls_and_moves_under_guard() {
     let folder = tempfile::tempdir().unwrap();
     let said = demo(folder.path(), &[]);
-    assert!(said.contains("23 of 23 claims hold"), "{said}");
+    assert!(said.contains("29 of 29 claims hold"), "{said}");
     let page = std::fs::read_to_string(folder.path().join("index.html")).unwrap();
-    assert!(page.contains("Rogue commands refused"));
+    assert!(page.contains("Rogue commands refused") && page.contains("Five robots"));
     assert!(!page.contains("src=") && !page.contains("href=\"http"), "the report loads something from elsewhere");
 }
 

@@ -7,6 +7,7 @@ mod node;
 mod office;
 mod recording;
 mod stack;
+mod swarm;
 
 use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
@@ -102,7 +103,13 @@ pub fn run(demo: &Demo) -> Result<ExitCode, DemoError> {
     std::fs::create_dir_all(&run).map_err(io(run.display().to_string()))?;
     let run = run.canonicalize().map_err(io(run.display().to_string()))?;
     let report = match &demo.bag {
-        None => office::run(&run)?,
+        None => {
+            let mut report = office::run(&run)?;
+            let (chapter, claims) = swarm::run(&run)?;
+            report.chapters.push(chapter);
+            report.claims.extend(claims);
+            report
+        }
         Some(bag) => recording::run(bag, &run)?,
     };
     conclude(&report, &demo.report)

@@ -12,6 +12,7 @@
 //!         paths: vec![Path { name: "robot1".into(), points: vec![Point { x: 1.0, y: 1.0 }, Point { x: 3.0, y: 1.5 }] }],
 //!         ..FloorMap::default()
 //!     },
+//!     chapters: vec![],
 //!     stages: vec![Stage {
 //!         name: "query".into(),
 //!         budget_ms: Some(1000.0),
@@ -39,7 +40,8 @@ mod terminal;
 pub(crate) use chart::stage as latency_chart;
 pub use map::map_svg;
 pub use model::{
-    Answer, Claim, Fact, FloorMap, Latency, Memory, Path, Point, Recall, RecallVerdict, Refusal, Report, Stage, Verdict,
+    Answer, Chapter, Claim, Fact, FloorMap, Formation, Latency, Memory, Path, Point, Recall, RecallVerdict, Refusal,
+    Report, Stage, Verdict,
 };
 pub(crate) use page::STYLE as PAGE_STYLE;
 pub use page::page;

@@ -1,4 +1,7 @@
-//! `ecps swarm`: looks at a swarm's agents and tasks, and gives it tasks.
+//! `ecps swarm`: looks at a swarm's agents and tasks, gives it tasks, and says how it moves.
+
+mod moves;
+mod tables;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -7,8 +10,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use ecps_core::clock::{RosClock as _, Stamp};
 use ecps_ros::r2r::builtin_interfaces::msg::Duration as RosDuration;
-use ecps_ros::r2r::ecps_msgs::msg::{Caller, SwarmAgents, SwarmLeader, SwarmTask, SwarmTasks};
-use ecps_ros::r2r::ecps_msgs::srv::{CancelTask, SubmitTask};
+use ecps_ros::r2r::ecps_msgs::msg::{Caller, SwarmSlots, SwarmTask};
+use ecps_ros::r2r::ecps_msgs::srv::{CancelTask, SetBehavior, SetFormation, SubmitTask};
 use ecps_ros::{CallError, Message, Node, NodeClock, StartError};
 use thiserror::Error;
 
@@ -46,7 +49,11 @@ enum Verb {
         /// Its id
         id: String,
     },
-    /// Both tables, live, until Ctrl-C
+    /// Have the robots that hold no task take up a formation
+    Formation(moves::FormationArgs),
+    /// Have them move otherwise, or stand
+    Behavior(moves::BehaviorArgs),
+    /// All of it, live, until Ctrl-C
     Watch,
 }
 
@@ -175,12 +182,12 @@ pub fn run(options: &Swarm) -> Result<ExitCode, SwarmError> {
         Verb::Agents => {
             let (leader, agents) = (asking.told("leader")?, asking.told("agents")?);
             let _spinning = asking.node.spin_in_background(());
-            agents_table(&leader.wait()?, &agents.wait()?).iter().for_each(|line| say!("{line}"));
+            tables::agents(&leader.wait()?, &agents.wait()?).iter().for_each(|line| say!("{line}"));
         }
         Verb::Tasks => {
             let tasks = asking.told("tasks")?;
             let _spinning = asking.node.spin_in_background(());
-            tasks_table(&tasks.wait()?).iter().for_each(|line| say!("{line}"));
+            tables::tasks(&tasks.wait()?).iter().for_each(|line| say!("{line}"));
         }
         Verb::Submit(submit) => {
             let request = SubmitTask::Request { caller: asking.caller(), task: task(submit, asking.clock.now())? };
@@ -197,16 +204,37 @@ pub fn run(options: &Swarm) -> Result<ExitCode, SwarmError> {
             let answer = client.call(&request, PATIENCE)?;
             accepted(answer.error_code, answer.error_msg)?;
         }
+        Verb::Formation(formation) => {
+            let request = SetFormation::Request { caller: asking.caller(), ..formation.request() };
+            let client = asking.node.client::<SetFormation::Service>(&format!("{}/set_formation", asking.prefix))?;
+            let _spinning = asking.node.spin_in_background(());
+            let answer = client.call(&request, PATIENCE)?;
+            accepted(answer.error_code, answer.error_msg)?;
+            say!("{:.2} m", answer.scale);
+        }
+        Verb::Behavior(behavior) => {
+            let request = SetBehavior::Request { caller: asking.caller(), ..behavior.request() };
+            let client = asking.node.client::<SetBehavior::Service>(&format!("{}/set_behavior", asking.prefix))?;
+            let _spinning = asking.node.spin_in_background(());
+            let answer = client.call(&request, PATIENCE)?;
+            accepted(answer.error_code, answer.error_msg)?;
+        }
         Verb::Watch => {
             let (leader, agents, tasks) = (asking.told("leader")?, asking.told("agents")?, asking.told("tasks")?);
+            let slots = asking.told::<SwarmSlots>("slots")?;
             let _spinning = asking.node.spin_in_background(());
             loop {
-                let mut lines = agents_table(&leader.wait()?, &agents.wait()?);
-                lines.push(String::new());
-                lines.extend(tasks_table(&tasks.wait()?));
+                let agents = agents.wait()?;
+                let parts = [
+                    tables::agents(&leader.wait()?, &agents),
+                    tables::slots(&slots.wait()?, &agents),
+                    tables::tasks(&tasks.wait()?),
+                ];
+                let parts = parts.iter().filter(|part| !part.is_empty()).map(|part| part.join("\n"));
+                let picture = parts.collect::<Vec<_>>().join("\n\n");
                 // On a terminal each picture takes the place of the one before.
                 let home = if std::io::stdout().is_terminal() { "\x1b[H\x1b[J" } else { "" };
-                say!("{home}{}", lines.join("\n"));
+                say!("{home}{picture}");
                 std::thread::sleep(PICTURE);
             }
         }
@@ -245,75 +273,4 @@ fn task(submit: &Submit, now: Stamp) -> Result<SwarmTask, SwarmError> {
         (task.location.orientation.z, task.location.orientation.w) = (submit.heading / 2.0).sin_cos();
     }
     Ok(task)
-}
-
-fn word(words: &[&'static str], number: u8) -> &'static str {
-    words.get(usize::from(number)).copied().unwrap_or("?")
-}
-
-fn agents_table(leader: &SwarmLeader, agents: &SwarmAgents) -> Vec<String> {
-    let led = match leader.mode {
-        0 if leader.leader.is_empty() => "nobody leads yet".to_owned(),
-        0 => format!("{} leads, term {}", leader.leader, leader.term),
-        1 => format!("cut off from a quorum: {}", leader.reason),
-        _ => "starting".to_owned(),
-    };
-    let mut lines = vec![format!(
-        "{led}; {} of {} voters are reachable: {}",
-        leader.reachable.len(),
-        leader.voters.len(),
-        leader.reachable.join(", ")
-    )];
-    lines.push(format!(
-        "{:<16} {:<8} {:<12} {:>6} {:>8} {:>6} {:>6} {:>18}  {}",
-        "agent", "health", "state", "epoch", "silence", "load", "phi", "at", "tasks"
-    ));
-    for peer in &agents.agents {
-        let (agent, at) = (&peer.agent, &peer.agent.pose.position);
-        lines.push(format!(
-            "{:<16} {:<8} {:<12} {:>6} {:>6.1} s {:>5.0}% {:>6.1} {:>18}  {}",
-            agent.id,
-            word(&["alive", "suspect", "lost", "left"], peer.health),
-            word(&["discovering", "forming", "coordinating", "executing", "completed", "failed"], agent.state),
-            agent.epoch,
-            peer.silence,
-            agent.load * 100.0,
-            peer.phi,
-            format!("({:.2}, {:.2})", at.x, at.y),
-            agent.tasks.join(" ")
-        ));
-    }
-    for (reason, count) in agents.refusal_reasons.iter().zip(&agents.refusal_counts) {
-        lines.push(format!("{count} messages refused: {reason}"));
-    }
-    lines
-}
-
-const STATES: [&str; 7] = ["blocked", "waiting", "awarded", "running", "completed", "failed", "cancelled"];
-
-fn tasks_table(tasks: &SwarmTasks) -> Vec<String> {
-    let counts: Vec<String> = STATES
-        .iter()
-        .zip(&tasks.counts)
-        .filter(|(_, count)| **count > 0)
-        .map(|(state, n)| format!("{n} {state}"))
-        .collect();
-    let mut lines = vec![if counts.is_empty() { "no tasks".to_owned() } else { counts.join(", ") }];
-    lines.push(format!(
-        "{:<24} {:<12} {:<10} {:<10} {:<16} {:>6}  {}",
-        "task", "kind", "priority", "state", "agent", "award", "why"
-    ));
-    for task in &tasks.tasks {
-        lines.push(format!(
-            "{:<24} {:<12} {:<10} {:<10} {:<16} {:>6}  {}",
-            task.task.id,
-            task.task.kind,
-            word(&["normal", "critical", "high", "normal", "low", "background"], task.task.priority),
-            word(&STATES, task.state),
-            task.agent,
-            task.award,
-            task.reason
-        ));
-    }
-    lines
 }

@@ -34,7 +34,7 @@ impl Scratch {
             fs::create_dir_all(prefix.join("lib").join(package)).unwrap();
             fs::write(prefix.join("lib").join(executable), "").unwrap();
             fs::create_dir_all(prefix.join("share/ecps/config")).unwrap();
-            for file in [name, "demo"] {
+            for file in [name, "demo", "swarm"] {
                 let file = prefix.join(format!("share/ecps/config/{file}.yaml"));
                 fs::write(file, "/**:\n  ros__parameters: {}\n").unwrap();
             }
@@ -331,12 +331,23 @@ fn the_shipped_stack_is_this_plan() {
     let slow = plan("ltp_bridge.launch.xml", &["fast_lane:=false"]);
     assert!(slow[0].starts_with("ltp_bridge: lib/"), "{slow:?}");
     assert_eq!(plan("sim.launch.xml", &[]), [sim("ecps_sim")]);
-    for robots in [3, 5] {
+    let shipped_swarm =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/swarm.yaml")).unwrap();
+    for robots in 1..=9 {
         let swarm = plan("swarm.launch.xml", &[&format!("robots:={robots}")]);
         assert_eq!(swarm.len(), 1 + 2 * robots, "a world, and two nodes for each robot");
-        let third = swarm.iter().find(|line| line.starts_with("robot3/swarm_coordinator")).unwrap();
-        let own = "-p use_sim_time:=true -p voters:=[robot1, robot2, robot3] -p odom_origin:=[6.0, 5.85, 0.0]";
-        assert!(third.ends_with(own), "{third}");
+        let names: Vec<String> = (1..=robots).map(|number| format!("robot{number}")).collect();
+        assert!(swarm[0].ends_with(&format!("-p robots:=[{}]", names.join(", "))), "{}", swarm[0]);
+        let voters = if robots < 3 { "robot1" } else { "robot1, robot2, robot3" };
+        for (number, name) in (1..).zip(&names) {
+            let one = swarm.iter().find(|line| line.starts_with(&format!("{name}/swarm_coordinator"))).unwrap();
+            let start = format!("[{}.0, 3.0, 0.0]", 2 + 2 * number);
+            assert!(
+                one.ends_with(&format!("-p use_sim_time:=true -p voters:=[{voters}] -p odom_origin:={start}")),
+                "{one}"
+            );
+            assert!(shipped_swarm.contains(&format!("{name}.start: {start}")), "{name} starts elsewhere");
+        }
     }
     let error = scratch.plan(&shipped("demo.launch.xml"), &["use_sim_time:=false"]).unwrap_err();
     assert_eq!(

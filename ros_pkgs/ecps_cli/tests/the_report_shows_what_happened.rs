@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path as File;
 
 use ecps_cli::report::{
-    Answer, Claim, Fact, FloorMap, Latency, Memory, Path, Point, Recall, RecallVerdict, Refusal, Report, Stage,
-    Verdict, map_svg, page,
+    Answer, Chapter, Claim, Fact, FloorMap, Formation, Latency, Memory, Path, Point, Recall, RecallVerdict, Refusal,
+    Report, Stage, Verdict, map_svg, page,
 };
 
 fn p(x: f64, y: f64) -> Point {
@@ -98,7 +98,26 @@ fn sample() -> Report {
                 Refusal { at: p(12.2, 6.0), reason: "the command is 2.1 s old, older than 0.5 s".into() },
                 Refusal { at: p(18.0, 6.0), reason: "angular.z is <inf>".into() },
             ],
+            ..FloorMap::default()
         },
+        chapters: vec![Chapter {
+            title: "A swarm".into(),
+            text: "Circle & grid.".into(),
+            map: FloorMap {
+                paths: (0..6_i32)
+                    .map(|number| Path {
+                        name: format!("robot{number}"),
+                        points: vec![p(f64::from(number), 0.0), p(f64::from(number), 3.0)],
+                    })
+                    .collect(),
+                formations: vec![Formation {
+                    name: "<grid>".into(),
+                    slots: vec![p(1.0, 3.0), p(f64::NAN, 3.0), p(3.0, 3.0), p(2.0, 1.0)],
+                }],
+                losses: vec![p(2.0, 2.0), p(0.0, f64::INFINITY)],
+                ..FloorMap::default()
+            },
+        }],
         stages: vec![
             stage("scan → memory record", 9.0, 50.0, 1200),
             stage("query → answer", 0.4, 5.0, 90),
@@ -151,6 +170,21 @@ fn the_map_shows_each_thing_that_happened() {
     }
     assert!(texts.iter().any(|text| text.contains("linear.x is NaN\nthe command is 2.1 s old")));
     assert!(texts.contains(&"held back:\nangular.z is <inf>"));
+}
+
+/// Each robot's way in a colour of its own, slots with the name of their formation, and where a robot was lost.
+#[test]
+fn a_swarm_is_drawn_in_a_chapter_of_its_own() {
+    let report = sample();
+    let html = page(&report);
+    assert!(html.contains("<h2>A swarm</h2>") && html.contains("Circle &amp; grid."), "{html}");
+    let svg = map_svg(&report.chapters[0].map);
+    let document = parse(&svg);
+    let count = |class: &str| document.descendants().filter(|node| node.attribute("class") == Some(class)).count();
+    assert_eq!((count("robot-0"), count("robot-1"), count("robot-4")), (2, 1, 1), "of six");
+    assert_eq!(count("slot"), 3 + 1, "those that are places, and the legend's");
+    let texts: Vec<&str> = document.descendants().filter_map(|node| node.text()).collect();
+    assert!(texts.contains(&"<grid>") && texts.contains(&"lost here") && texts.contains(&"robot killed"), "{texts:?}");
 }
 
 #[test]
@@ -228,6 +262,8 @@ fn odd_input_is_drawn_without_nonsense() {
             verdict: RecallVerdict::Refuted,
         }],
         refusals: vec![Refusal { at: odd, reason: String::new() }],
+        formations: vec![Formation { name: String::new(), slots: vec![odd] }],
+        losses: vec![odd],
     };
     let samples = vec![Latency { at_s: 1.0, latency_ms: 0.0 }, Latency { at_s: f64::NAN, latency_ms: 1.0 }];
     let stages = vec![

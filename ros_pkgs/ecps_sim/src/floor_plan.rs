@@ -87,6 +87,13 @@ impl FloorPlan {
         Self::assemble(office::outline(), office::solids())
     }
 
+    /// An empty hall, 24 m × 16 m, for several robots.
+    #[must_use]
+    pub fn hall() -> Self {
+        let corners = [(0.0, 0.0), (24.0, 0.0), (24.0, 16.0), (0.0, 16.0)];
+        Self::assemble(corners.map(|(x, y)| Point2::new(x, y)).to_vec(), Vec::new())
+    }
+
     fn assemble(outline: Vec<Point2<f64>>, solids: Vec<Vec<Point2<f64>>>) -> Self {
         let walls = std::iter::once(&outline).chain(&solids).flat_map(|polygon| edges(polygon)).collect();
         let far = Point2::new(f64::INFINITY, f64::INFINITY);

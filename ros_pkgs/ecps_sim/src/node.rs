@@ -41,6 +41,8 @@ const EXPIRED: u8 = 4;
 fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
     for spec in [
         Spec::strings("robots", &["robot1"], "Names of the robots; each is the namespace of its topics."),
+        Spec::string("plan", "office", "Where the robots are: an office of six rooms, or an empty hall of 24 by 16 m.")
+            .choices(&["office", "hall"]),
         Spec::integer("seed", 1, "Seed of all noise: same seed, same run.").range(0.0, 1e15),
         Spec::double("step", 0.01, "Simulated time of one step.").unit("s").range(0.001, 0.1),
         Spec::double("real_time_factor", 1.0, "Simulated seconds per second of wall time.").range(0.01, 20.0),
@@ -144,7 +146,11 @@ fn configure(node: &mut Node<Sim>) -> Result<Sim, StartError> {
         });
     }
     let seed = node.parameters().integer("seed")?.unsigned_abs();
-    let world = World::new(FloorPlan::office(), seed, specs).map_err(StartError::layer)?;
+    let plan = match node.parameters().string("plan")?.as_str() {
+        "hall" => FloorPlan::hall(),
+        _ => FloorPlan::office(),
+    };
+    let world = World::new(plan, seed, specs).map_err(StartError::layer)?;
 
     let stamped = node.parameters().bool("enable_stamped_cmd_vel")?;
     for (index, name) in names.iter().enumerate() {

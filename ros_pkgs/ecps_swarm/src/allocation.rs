@@ -81,7 +81,7 @@ impl FromStr for Strategy {
 ///     id: id.to_owned(),
 ///     epoch: 1,
 ///     capabilities: BTreeSet::new(),
-///     position: Location::at(x, 0.0).position(),
+///     position: Some(Location::at(x, 0.0).position()),
 ///     held: 0,
 ///     load: 0.0,
 /// };
@@ -115,7 +115,7 @@ mod tests {
             id: format!("r{id}"),
             epoch: 1,
             capabilities: capabilities.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>(),
-            position: Location::at(x, 0.0).position(),
+            position: Some(Location::at(x, 0.0).position()),
             held: 0,
             load: 0.0,
         }

@@ -215,7 +215,7 @@ fn robots(open: &[Entry], registry: &Registry, counts: impl Fn(&Entry) -> bool) 
         id: peer.agent.id.clone(),
         epoch: peer.agent.epoch,
         capabilities: peer.agent.capabilities.clone(),
-        position: peer.agent.pose.translation.vector,
+        position: peer.agent.pose.map(|pose| pose.translation.vector),
         held: held.get(peer.agent.id.as_str()).copied().unwrap_or_default(),
         load: peer.agent.load,
     };
@@ -246,7 +246,7 @@ mod tests {
     }
 
     fn agent(id: &str, x: f64) -> Agent {
-        Agent { phase: Phase::Executing, pose: Isometry3::translation(x, 0.0, 0.0), ..Agent::new(id, 1) }
+        Agent { phase: Phase::Executing, pose: Some(Isometry3::translation(x, 0.0, 0.0)), ..Agent::new(id, 1) }
     }
 
     fn known(agents: impl IntoIterator<Item = Agent>) -> Registry {

@@ -7,6 +7,7 @@
 //! | [`allocation`] | who should do what: strategies, the optimum, auctions without a leader |
 //! | [`assignment`] | who gets what at the least cost |
 //! | [`motion`] | formations, behaviours and collision avoidance |
+//! | [`movement`] | which of these the swarm has agreed on, and each robot's part of it |
 //! | [`dispatch`] | what the leader does about it: awards, takes back, rebalances |
 
 pub mod agents;
@@ -14,6 +15,7 @@ pub mod allocation;
 pub mod assignment;
 pub mod dispatch;
 pub mod motion;
+pub mod movement;
 #[cfg(feature = "node")]
 pub mod node;
 #[cfg(test)]

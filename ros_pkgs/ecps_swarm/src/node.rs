@@ -1,5 +1,6 @@
-//! The swarm as a ROS node: agents on the swarm's topic, services `~/submit_task`, `~/cancel_task` and `~/report_task`, and
-//! `~/agents`, `~/tasks` and `~/leader`, latched.
+//! The swarm as a ROS node: agents on the swarm's topic, services `~/submit_task`, `~/cancel_task`, `~/report_task`, `~/set_formation`
+//! and `~/set_behavior`, and `~/agents`, `~/tasks`, `~/leader`, `~/slots` and `~/markers`, latched. Velocities go out on
+//! `cmd_vel_swarm`, to the robot's `eap_executor`.
 //!
 //! The spin thread hears and answers; a small tokio runtime carries the member of the consensus, what the leader decides, and what this
 //! robot does with its tasks. Those of kind `navigate` go to the robot's `eap_executor`.
@@ -9,6 +10,9 @@ mod discovery;
 mod drive;
 mod group;
 mod lead;
+mod markers;
+mod moving;
+mod orders;
 mod parameters;
 mod show;
 mod work;
@@ -21,7 +25,7 @@ use ecps_core::clock::{RosClock as _, Steady, SteadyClock as _, SystemSteady};
 use ecps_core::id::CallerError;
 use ecps_ros::r2r::ecps_msgs::action::ExecuteAction;
 use ecps_ros::r2r::ecps_msgs::msg::{Caller, SwarmAgent, SwarmAgents, SwarmLeader, SwarmTasks};
-use ecps_ros::r2r::ecps_msgs::srv::{CancelTask, ReportTask, SubmitTask};
+use ecps_ros::r2r::ecps_msgs::srv::{CancelTask, ReportTask, SetBehavior, SetFormation, SubmitTask};
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
 use ecps_ros::tf::Transforms;
 use ecps_ros::{Managed, Node, NodeClock, ParameterError, Parameters, Publisher, StartError, qos};
@@ -33,6 +37,7 @@ use self::group::Group;
 use self::parameters::{PATIENCE, Settings};
 use self::work::Work;
 use crate::agents::Registry;
+use crate::movement::{Behavior, Current};
 use crate::tasks::{Cancel, Code, Command, Reply, Report, What};
 
 const INVALID: u8 = 1;
@@ -56,6 +61,20 @@ struct Shared {
     registry: Mutex<Registry>,
     group: Group,
     work: Work,
+    /// How robots move, and since when that counts here.
+    movement: Mutex<(Arc<Current>, Steady)>,
+}
+
+impl Shared {
+    /// How robots move, and since when that counts here.
+    fn movement(&self) -> (Arc<Current>, Steady) {
+        lock(&self.movement).clone()
+    }
+
+    /// Whether they do.
+    fn moves(&self) -> bool {
+        lock(&self.movement).0.movement.behavior() != Behavior::Hold
+    }
 }
 
 /// A lock that survives the panic of another thread.
@@ -80,6 +99,8 @@ pub struct Coordinator {
     tasks: Publisher<SwarmTasks>,
     leader: Publisher<SwarmLeader>,
     shown: show::Shown,
+    warnings: discovery::Warnings,
+    moving: moving::Moving,
 }
 
 impl Managed for Coordinator {
@@ -137,10 +158,12 @@ fn configure(node: &mut Node<Coordinator>) -> Result<Coordinator, StartError> {
         clock: node.clock(),
         group,
         settings,
+        movement: Mutex::default(),
     });
     tracing::info!("agent '{}' in epoch {epoch}, member {} at {}", agent.id, shared.group.id(), shared.group.address());
     runtime.spawn(lead::lead(Arc::clone(&shared)));
     runtime.spawn(work::work(Arc::clone(&shared)));
+    runtime.spawn(moving::agree(Arc::clone(&shared)));
 
     let heard = qos::latched();
     let heard = ecps_ros::r2r::QosProfile { depth: AGENTS, ..heard };
@@ -150,12 +173,21 @@ fn configure(node: &mut Node<Coordinator>) -> Result<Coordinator, StartError> {
         node.subscribe(&topic, heard, Coordinator::on_agent)?;
         node.subscribe("odom", qos::any_sensor(1), Coordinator::on_odometry)?;
         node.steady_timer(Duration::from_millis(50), Coordinator::tick);
+        node.steady_timer(moving::PERIOD, Coordinator::control);
         Ok(())
     })?;
     node.service_once::<SubmitTask::Service>("~/submit_task", |request| &request.caller, Coordinator::on_submit)?;
     node.service_once::<CancelTask::Service>("~/cancel_task", |request| &request.caller, Coordinator::on_cancel)?;
     node.service_once::<ReportTask::Service>("~/report_task", |request| &request.caller, Coordinator::on_report)?;
+    node.service_once::<SetFormation::Service>(
+        "~/set_formation",
+        |request| &request.caller,
+        Coordinator::on_formation,
+    )?;
+    node.service_once::<SetBehavior::Service>("~/set_behavior", |request| &request.caller, Coordinator::on_behavior)?;
     Ok(Coordinator {
+        moving: moving::Moving::new(node, &shared.settings)?,
+        warnings: discovery::Warnings::default(),
         announced: discovery::Announced::new(agent),
         transforms: node.transforms()?,
         waiting: Arc::new(Semaphore::new(WAITING)),

@@ -6,6 +6,7 @@
 mod command;
 mod machine;
 mod queue;
+mod shorten;
 mod task;
 mod worker;
 
@@ -14,5 +15,6 @@ pub use command::{
 };
 pub use machine::{FINISHED_TASKS, KEPT_FOR, OPEN_TASKS, Tasks};
 pub use queue::{Counts, Entry, held_by, newest, open};
+pub use shorten::{TOLD_BYTES, shortened};
 pub use task::{Location, PAYLOAD_BYTES, Priority, State, Task, TaskError, URGENT};
 pub use worker::{Do, HOLD, Mine, Worker};

@@ -390,6 +390,7 @@ impl Day {
             answers: self.answers.clone(),
             recalls: self.recalls.clone(),
             refusals: self.refusals.clone(),
+            ..FloorMap::default()
         };
         Report {
             title: "ECPS: a robot that perceives, remembers, recalls and moves under guard".into(),
@@ -401,6 +402,7 @@ impl Day {
                 fact("actions", self.goals.to_string()),
             ],
             map,
+            chapters: Vec::new(),
             stages: vec![
                 stage("LTP: scan to restored scan", budget(MessageKind::Ltp), &heard.ltp),
                 stage("MEP: query, round trip", budget(MessageKind::MepQuery), &self.queries),

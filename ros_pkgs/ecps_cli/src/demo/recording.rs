@@ -354,10 +354,10 @@ fn report(played: &Played, revisits: &Revisits, peer: &Peer) -> Report {
                 points: heard.path.iter().map(|(_, pose)| point(pose)).collect(),
             }],
             memories: memories.collect(),
-            answers: Vec::new(),
             recalls: revisits.recalls.clone(),
-            refusals: Vec::new(),
+            ..FloorMap::default()
         },
+        chapters: Vec::new(),
         stages: vec![
             stage("LTP: scan to restored scan", Some(budget(MessageKind::Ltp)), &heard.ltp),
             stage("MEP: query, round trip", Some(budget(MessageKind::MepQuery)), &revisits.queries),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::model::{Answer, FloorMap, Memory, Path, Point, Recall, RecallVerdict, Refusal};
+use super::model::{Answer, FloorMap, Formation, Memory, Path, Point, Recall, RecallVerdict, Refusal};
 use super::svg::{STYLE, escape};
 
 /// Width of the drawing, pixels.
@@ -34,11 +34,13 @@ pub fn map_svg(map: &FloorMap) -> String {
     let _ = write!(svg, r#"<rect class="ground" width="{WIDTH}" height="{:.0}" rx="12"/>"#, frame.height + LEGEND);
     frame.grid(&mut svg);
     frame.walls(&mut svg, &map.walls);
-    map.paths.iter().for_each(|path| frame.path(&mut svg, path));
+    map.formations.iter().for_each(|formation| frame.formation(&mut svg, formation));
+    map.paths.iter().enumerate().for_each(|(number, path)| frame.path(&mut svg, number, path));
     frame.recalls(&mut svg, &map.recalls);
     frame.answers(&mut svg, &map.answers);
     frame.memories(&mut svg, &map.memories);
     frame.refusals(&mut svg, &map.refusals);
+    frame.losses(&mut svg, &map.losses);
     frame.legend(&mut svg, map);
     svg.push_str("</svg>\n");
     svg
@@ -65,6 +67,7 @@ impl Frame {
         let points = points.chain(map.paths.iter().flat_map(|path| path.points.iter().copied()));
         let points = points.chain(map.memories.iter().map(|memory| memory.at));
         let points = points.chain(map.recalls.iter().flat_map(|recall| [recall.asked_at, recall.found_at]));
+        let points = points.chain(map.formations.iter().flat_map(|formation| formation.slots.iter().copied()));
         let points = points.chain(map.refusals.iter().map(|refusal| refusal.at)).filter(|point| point.is_finite());
         let bounds = points.fold(None, |bounds: Option<[f64; 4]>, p| {
             let [left, bottom, right, top] = bounds.unwrap_or([p.x, p.y, p.x, p.y]);
@@ -118,13 +121,15 @@ impl Frame {
         let _ = write!(svg, r#"<path class="walls" d="{d}"/>"#);
     }
 
-    fn path(&self, svg: &mut String, path: &Path) {
+    fn path(&self, svg: &mut String, number: usize, path: &Path) {
         let mut points = path.points.iter().copied().filter(|point| point.is_finite());
         let (Some(first), name) = (points.clone().next(), escape(&path.name)) else { return };
         let length: f64 = points.clone().zip(points.clone().skip(1)).map(|(a, b)| a.distance(b)).sum();
+        // Each robot has a colour of its own.
         let _ = write!(
             svg,
-            r#"<path class="path" d="{}"><title>{name}: {length:.1} m</title></path>"#,
+            r#"<g class="robot-{}"><path class="path" d="{}"><title>{name}: {length:.1} m</title></path>"#,
+            number % 5,
             self.line(points.clone())
         );
         let (start, end) = (self.at(first), self.at(points.next_back().unwrap_or(first)));
@@ -135,9 +140,40 @@ impl Frame {
         );
         let _ = write!(
             svg,
-            r#"<circle class="end" cx="{:.1}" cy="{:.1}" r="6"><title>{name} ends</title></circle>"#,
+            r#"<circle class="end" cx="{:.1}" cy="{:.1}" r="6"><title>{name} ends</title></circle></g>"#,
             end.0, end.1
         );
+    }
+
+    /// Its slots, and its name above them.
+    fn formation(&self, svg: &mut String, formation: &Formation) {
+        let name = escape(&formation.name);
+        let slots: Vec<Point> = formation.slots.iter().copied().filter(|slot| slot.is_finite()).collect();
+        for (x, y) in slots.iter().map(|slot| self.at(*slot)) {
+            let _ =
+                write!(svg, r#"<circle class="slot" cx="{x:.1}" cy="{y:.1}" r="10"><title>{name}</title></circle>"#);
+        }
+        let middle = slots.iter().map(|slot| self.at(*slot).0).sum::<f64>() / slots.len().max(1) as f64;
+        let top = slots.iter().map(|slot| self.at(*slot).1).fold(f64::INFINITY, f64::min);
+        if !top.is_finite() {
+            return;
+        }
+        let _ = write!(
+            svg,
+            r#"<text class="label" text-anchor="middle" x="{:.1}" y="{:.1}">{name}</text>"#,
+            middle,
+            top - 18.0
+        );
+    }
+
+    fn losses(&self, svg: &mut String, losses: &[Point]) {
+        for (x, y) in losses.iter().filter(|at| at.is_finite()).map(|at| self.at(*at)) {
+            let cross = format!("M{:.1} {:.1}l16 16m0-16l-16 16", x - 8.0, y - 8.0);
+            let _ = write!(
+                svg,
+                r#"<g><title>lost here</title><path class="halo" d="{cross}"/><path class="refusal" d="{cross}"/></g>"#
+            );
+        }
     }
 
     fn recalls(&self, svg: &mut String, recalls: &[Recall]) {
@@ -274,6 +310,12 @@ impl Frame {
                 !map.refusals.is_empty(),
                 r#"<path class="refusal" d="M-5-5l10 10m0-10l-10 10"/>"#,
                 format!("command held back ({})", map.refusals.len()),
+            ),
+            (!map.formations.is_empty(), r#"<circle class="slot" r="8"/>"#, "slot of a formation".to_owned()),
+            (
+                !map.losses.is_empty(),
+                r#"<path class="refusal" d="M-6-6l12 12m0-12l-12 12"/>"#,
+                "robot killed".to_owned(),
             ),
         ];
         let shown: Vec<_> = entries.iter().filter(|(occurs, ..)| *occurs).collect();

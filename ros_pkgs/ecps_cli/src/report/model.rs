@@ -11,10 +11,23 @@ pub struct Report {
     pub facts: Vec<Fact>,
     /// The floor plan with what happened on it.
     pub map: FloorMap,
+    /// What else happened, elsewhere.
+    pub chapters: Vec<Chapter>,
     /// Latencies, a pair of plots each.
     pub stages: Vec<Stage>,
     /// What was claimed and checked.
     pub claims: Vec<Claim>,
+}
+
+/// Something that happened elsewhere.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Chapter {
+    /// The heading.
+    pub title: String,
+    /// A sentence or two.
+    pub text: String,
+    /// Where.
+    pub map: FloorMap,
 }
 
 /// A key figure.
@@ -50,6 +63,19 @@ pub struct FloorMap {
     pub recalls: Vec<Recall>,
     /// Commands that were refused or lowered, at the place where the robot was.
     pub refusals: Vec<Refusal>,
+    /// Formations that were taken up, in the order of time.
+    pub formations: Vec<Formation>,
+    /// Where a robot was lost.
+    pub losses: Vec<Point>,
+}
+
+/// A formation that was taken up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Formation {
+    /// Its shape.
+    pub name: String,
+    /// Its slots.
+    pub slots: Vec<Point>,
 }
 
 /// A way that was driven.
@@ -194,7 +220,7 @@ impl Point {
         self.x.is_finite() && self.y.is_finite()
     }
 
-    pub(super) fn distance(self, other: Self) -> f64 {
+    pub(crate) fn distance(self, other: Self) -> f64 {
         (self.x - other.x).hypot(self.y - other.y)
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::chart;
 use super::map::map_svg;
-use super::model::{Claim, Report, Verdict};
+use super::model::{Chapter, Claim, Report, Verdict};
 use super::svg::escape;
 
 pub(crate) const STYLE: &str = include_str!("page.css");
@@ -25,6 +25,10 @@ pub fn page(report: &Report) -> String {
         html.push_str("</dl>\n");
     }
     let _ = writeln!(html, "<div class=\"card\">{}</div>", map_svg(&report.map));
+    for Chapter { title, text, map } in &report.chapters {
+        let (title, text) = (escape(title), escape(text));
+        let _ = writeln!(html, "<h2>{title}</h2>\n<p>{text}</p>\n<div class=\"card\">{}</div>", map_svg(map));
+    }
     if !report.claims.is_empty() {
         html.push_str(&claims(&report.claims));
     }

@@ -85,8 +85,8 @@ pub struct Agent {
     pub capabilities: BTreeSet<String>,
     /// Frame of the pose, which all agents of a swarm share.
     pub frame: String,
-    /// Where it is, metres.
-    pub pose: Isometry3<f64>,
+    /// Where it is, metres; none where it does not know.
+    pub pose: Option<Isometry3<f64>>,
     /// Along the axes of the frame, m/s.
     pub velocity: Vector3<f64>,
     /// About the axis that points up, rad/s.
@@ -116,7 +116,7 @@ impl Agent {
             phase: Phase::default(),
             capabilities: BTreeSet::new(),
             frame: "map".to_owned(),
-            pose: Isometry3::identity(),
+            pose: None,
             velocity: Vector3::zeros(),
             yaw_rate: 0.0,
             radius: 0.0,
@@ -142,13 +142,16 @@ impl Agent {
         for task in &self.tasks {
             check::name("tasks", task, ID_BYTES)?;
         }
-        let place = self.pose.translation.vector;
-        for (field, value) in [("pose.position.x", place.x), ("pose.position.y", place.y), ("pose.position.z", place.z)]
-        {
-            check::in_range(field, value, -FARTHEST, FARTHEST)?;
+        if let Some(pose) = &self.pose {
+            let place = pose.translation.vector;
+            for (field, value) in
+                [("pose.position.x", place.x), ("pose.position.y", place.y), ("pose.position.z", place.z)]
+            {
+                check::in_range(field, value, -FARTHEST, FARTHEST)?;
+            }
+            let turned = pose.rotation.coords;
+            check::unit_quaternion("pose.orientation", [turned.x, turned.y, turned.z, turned.w])?;
         }
-        let turned = self.pose.rotation.coords;
-        check::unit_quaternion("pose.orientation", [turned.x, turned.y, turned.z, turned.w])?;
         for value in [self.velocity.x, self.velocity.y, self.velocity.z, self.yaw_rate] {
             check::in_range("velocity", value, -1e3, 1e3)?;
         }

@@ -143,15 +143,15 @@ pub type Refusals = BTreeMap<&'static str, u64>;
 /// One agent, and what is known of its punctuality.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    /// Its latest message, with the last pose that is believed.
+    /// Its latest message, with the last pose that was told and is believed.
     pub agent: Agent,
     /// When that came.
     pub heard: Steady,
     /// As of the last look.
     pub health: Health,
     detector: PhiAccrual,
-    /// When the pose that is believed came.
-    placed: Steady,
+    /// The last place that was believed, and when it came.
+    placed: Option<(Vector3<f64>, Steady)>,
     /// The place where it says it jumped to, and how many messages in a row agree.
     jumped: Option<(Vector3<f64>, Steady, u32)>,
 }
@@ -160,6 +160,11 @@ impl Peer {
     /// Suspicion now.
     pub fn phi(&self, now: Steady) -> f64 {
         self.detector.phi(now.since(self.heard), self.agent.phase.heartbeat())
+    }
+
+    /// How old its place is; none where it never told one.
+    pub fn place_age(&self, now: Steady) -> Option<Duration> {
+        self.placed.map(|(_, since)| now.since(since))
     }
 
     /// Whether its tasks are taken from it.
@@ -180,22 +185,25 @@ impl Peer {
         }
     }
 
-    /// Takes the pose over, unless it jumped.
-    fn believe(&mut self, place: Vector3<f64>, now: Steady, max_speed: f64) -> bool {
+    /// Whether the pose is taken over: unless it jumped.
+    fn believes(&mut self, pose: Option<&Isometry3<f64>>, now: Steady, max_speed: f64) -> bool {
+        let Some(place) = pose.map(|pose| pose.translation.vector) else { return true };
         let reachable = |from: &Vector3<f64>, since: Steady| {
             (place - from).norm() <= max_speed * now.since(since).as_secs_f64() + SLACK
         };
-        // The origin stands for no place told yet.
-        let unplaced = self.agent.pose == Isometry3::identity();
-        if unplaced || reachable(&self.agent.pose.translation.vector, self.placed) {
-            self.jumped = None;
+        if self.placed.is_none_or(|(known, since)| reachable(&known, since)) {
+            (self.placed, self.jumped) = (Some((place, now)), None);
             return true;
         }
         let agreeing = match &self.jumped {
             Some((to, since, agreeing)) if reachable(to, *since) => agreeing + 1,
             _ => 1,
         };
-        self.jumped = (agreeing < AGREEING).then_some((place, now, agreeing));
+        if agreeing >= AGREEING {
+            (self.placed, self.jumped) = (Some((place, now)), None);
+        } else {
+            self.jumped = Some((place, now, agreeing));
+        }
         agreeing >= AGREEING
     }
 }
@@ -254,7 +262,8 @@ impl Registry {
             }
             let health = if agent.leaving { Health::Left } else { Health::Alive };
             let detector = PhiAccrual::default();
-            self.peers.insert(id, Peer { agent, heard: now, health, detector, placed: now, jumped: None });
+            let placed = agent.pose.map(|pose| (pose.translation.vector, now));
+            self.peers.insert(id, Peer { agent, heard: now, health, detector, placed, jumped: None });
             return Ok(if health == Health::Left { Heard::Left } else { Heard::Joined });
         };
         let (epoch, sequence) = (peer.agent.epoch, peer.agent.sequence);
@@ -274,11 +283,14 @@ impl Registry {
         } else {
             peer.detector.record(now.since(peer.heard), peer.agent.phase.heartbeat());
         }
-        let believed = restarted || peer.believe(agent.pose.translation.vector, now, self.bounds.max_speed);
-        if believed {
-            (peer.placed, peer.jumped) = (now, None);
-        } else {
-            agent.pose = peer.agent.pose;
+        if restarted {
+            // It may have been carried anywhere meanwhile.
+            (peer.placed, peer.jumped) = (None, None);
+        }
+        let believed = peer.believes(agent.pose.as_ref(), now, self.bounds.max_speed);
+        if !believed || agent.pose.is_none() {
+            // Where it was last is better than nothing; how long ago that was is told besides.
+            agent.pose = peer.placed.and(peer.agent.pose);
         }
         peer.health = if agent.leaving { Health::Left } else { Health::Alive };
         (peer.agent, peer.heard) = (agent, now);
@@ -342,7 +354,7 @@ mod tests {
     }
 
     fn placed(sequence: u64, x: f64) -> Agent {
-        Agent { pose: nalgebra::Isometry3::translation(x, 0.0, 0.0), ..working("a", 1, sequence) }
+        Agent { pose: Some(Isometry3::translation(x, 0.0, 0.0)), ..working("a", 1, sequence) }
     }
 
     #[test]
@@ -397,20 +409,34 @@ mod tests {
     #[test]
     fn a_pose_that_jumps_is_not_believed_until_three_messages_agree_on_it() {
         let mut registry = Registry::new(Bounds::default());
-        registry.hear(placed(0, 0.0), at(0)).unwrap();
+        registry.hear(working("a", 1, 0), at(0)).unwrap();
+        assert_eq!(registry.get("a").unwrap().place_age(at(5)), None);
         assert_eq!(registry.hear(placed(1, 50.0), at(10)), Ok(Heard::Beat), "its first place");
+        registry = Registry::new(Bounds::default());
+        // The origin is a place as any other.
+        registry.hear(placed(0, 0.0), at(0)).unwrap();
+        assert_eq!(registry.hear(placed(1, 50.0), at(10)), Ok(Heard::Jumped));
         registry = Registry::new(Bounds::default());
         registry.hear(placed(1, 0.5), at(0)).unwrap();
         assert_eq!(registry.hear(placed(2, 1.0), at(500)), Ok(Heard::Beat));
-        let x = |registry: &Registry| registry.get("a").unwrap().agent.pose.translation.x;
+        let x = |registry: &Registry| registry.get("a").unwrap().agent.pose.unwrap().translation.x;
         for (sequence, there, heard) in
             [(3, 90.0, Heard::Jumped), (4, -90.0, Heard::Jumped), (5, -90.5, Heard::Jumped), (6, -91.0, Heard::Beat)]
         {
             assert_eq!(registry.hear(placed(sequence, there), at(sequence * 500)), Ok(heard), "message {sequence}");
             assert_eq!(x(&registry), if heard == Heard::Beat { there } else { 1.0 });
+            let age = registry.get("a").unwrap().place_age(at(sequence * 500));
+            let kept = if heard == Heard::Beat { 0 } else { sequence * 500 - 500 };
+            assert_eq!(age, Some(Duration::from_millis(kept)), "message {sequence}");
         }
+        // Nor by way of a message without a place, after which it is where it was.
+        assert_eq!(registry.hear(working("a", 1, 7), at(3_010)), Ok(Heard::Beat));
+        assert_eq!(x(&registry), -91.0);
+        assert_eq!(registry.get("a").unwrap().place_age(at(3_015)), Some(Duration::from_millis(15)));
+        assert_eq!(registry.hear(placed(8, 50.0), at(3_020)), Ok(Heard::Jumped));
+        assert_eq!(registry.hear(placed(9, -91.0), at(3_030)), Ok(Heard::Beat));
         for poison in [f64::NAN, f64::INFINITY, 1e7] {
-            assert!(matches!(registry.hear(placed(7, poison), at(3_500)), Err(HearError::Invalid(_))));
+            assert!(matches!(registry.hear(placed(10, poison), at(3_500)), Err(HearError::Invalid(_))));
         }
         assert_eq!(x(&registry), -91.0);
         assert_eq!(registry.refusals(), &Refusals::from([("invalid", 3)]));

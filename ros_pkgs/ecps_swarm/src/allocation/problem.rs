@@ -6,7 +6,7 @@ use ecps_core::clock::Stamp;
 use nalgebra::Vector3;
 
 use crate::agents::HELD_TASKS;
-use crate::tasks::{Priority, Task};
+use crate::tasks::{Location, Priority, Task};
 
 /// Most tasks that are looked at together: the most urgent ones.
 const BATCH: usize = 256;
@@ -30,8 +30,8 @@ pub struct Robot {
     pub epoch: u64,
     /// What it can do.
     pub capabilities: BTreeSet<String>,
-    /// Where it is, metres.
-    pub position: Vector3<f64>,
+    /// Where it is, metres; none where it does not know: then every way counts as the longest.
+    pub position: Option<Vector3<f64>>,
     /// How many tasks it has already.
     pub held: usize,
     /// 0 to 1.
@@ -148,12 +148,16 @@ impl<'a> Problem<'a> {
             return f64::INFINITY;
         }
         let task = job.task;
-        let way = task.location.map_or(0.0, |to| (to.position() - robot.position).norm());
+        let way = |to: Location| {
+            let way = robot.position.map(|from| (to.position() - from).norm() / self.speed);
+            way.map_or(LONGEST_WAY, |way| way.min(LONGEST_WAY))
+        };
+        let travel = task.location.map_or(0.0, way);
         let needed: BTreeSet<&String> = task.required_capabilities.iter().collect();
         let spare = robot.capabilities.len() - needed.len();
         let others = !task.preferred_agents.is_empty() && !task.preferred_agents.contains(&robot.id);
         job.weight()
-            * ((way / self.speed).min(LONGEST_WAY)
+            * (travel
                 + (robot.held + slot) as f64 * self.work
                 + LOADED * robot.load
                 + spare as f64

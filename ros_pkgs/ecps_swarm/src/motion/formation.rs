@@ -1,6 +1,7 @@
 //! A formation: who takes which slot, and where each robot should be at any moment.
 
 mod keeping;
+mod state;
 mod transition;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use nalgebra::{Isometry2, Vector2};
 use thiserror::Error;
 
 pub use keeping::{Keeping, keep};
+pub use state::{Point, State};
 
 use super::route::{Heading, MinimumJerk, Route};
 use super::shape::{Shape, ShapeError};
@@ -110,22 +112,28 @@ pub struct Formation<Id> {
 }
 
 /// Whether slots have to be assigned anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
 enum Change {
-    None,
+    None = 0,
     /// As soon as what is under way is at rest.
-    Wanted,
+    Wanted = 1,
     /// Once what is under way is over.
-    Postponed,
+    Postponed = 2,
+}
+
+fn check(settings: &Settings) -> Result<(), CheckError> {
+    in_range("scale", settings.scale, 1e-3, 1e4)?;
+    in_range("separation", settings.separation, 1e-3, 1e3)?;
+    in_range("max_speed", settings.max_speed, 1e-3, 100.0)?;
+    in_range("acceleration", settings.acceleration, 1e-3, 100.0)?;
+    Ok(())
 }
 
 impl<Id: Ord + Clone> Formation<Id> {
     /// A formation of nobody, with its centre at a pose.
     pub fn new(settings: Settings, shape: Shape, pose: &Isometry2<f64>) -> Result<Self, FormationError> {
-        in_range("scale", settings.scale, 1e-3, 1e4)?;
-        in_range("separation", settings.separation, 1e-3, 1e3)?;
-        in_range("max_speed", settings.max_speed, 1e-3, 100.0)?;
-        in_range("acceleration", settings.acceleration, 1e-3, 100.0)?;
+        check(&settings)?;
         let route = Route::new(pose, settings.max_speed / 2.0, settings.acceleration)?;
         Ok(Formation {
             settings,
@@ -180,6 +188,27 @@ impl<Id: Ord + Clone> Formation<Id> {
         Ok(())
     }
 
+    /// Another size of the shape, and another least distance of its slots; both in metres.
+    pub fn set_size(&mut self, scale: f64, separation: f64) -> Result<(), FormationError> {
+        let settings = Settings { scale, separation, ..self.settings };
+        check(&settings)?;
+        if settings != self.settings {
+            self.settings = settings;
+            self.want_change();
+        }
+        Ok(())
+    }
+
+    /// Assigns slots anew, as soon as what is under way is at rest.
+    pub fn replan(&mut self) {
+        self.want_change();
+    }
+
+    /// Forgets where the centre was sent; the leg that it is on it goes to its end.
+    pub fn stay(&mut self) {
+        self.route.clear();
+    }
+
     /// Sends the centre on, after where it was sent before.
     pub fn go(&mut self, point: Vector2<f64>, heading: Heading) -> Result<(), FormationError> {
         finite_vector("point", &point)?;
@@ -200,6 +229,12 @@ impl<Id: Ord + Clone> Formation<Id> {
     pub fn slot(&self, robot: &Id) -> Option<(usize, Vector2<f64>)> {
         let way = self.members.get(robot)?.way?;
         Some((way.slot, (self.route.pose() * nalgebra::Point2::from(way.to)).coords))
+    }
+
+    /// The size that the shape has with so many robots, metres.
+    pub fn scale(&self) -> f64 {
+        let Settings { scale, separation, .. } = self.settings;
+        self.shape.scale(self.members.len(), scale, separation).unwrap_or(scale)
     }
 
     /// Whether everyone should be in its slot by now and stay there, in the formation's frame.
@@ -228,18 +263,24 @@ impl<Id: Ord + Clone> Formation<Id> {
 
     /// Lets `seconds` pass; a length of time that is none does nothing.
     pub fn advance(&mut self, seconds: f64) {
+        if self.change == Change::Wanted && (self.pace <= 0.0 || self.time >= 1.0) && seconds > 0.0 {
+            self.reform();
+        }
+        self.follow(seconds);
+        if self.time >= 1.0 && self.change == Change::Postponed {
+            self.change = Change::Wanted;
+        }
+    }
+
+    /// The same, but slots are assigned by somebody else, for whom it waits where that is due. So several copies of one formation
+    /// go on alike from one [`State`].
+    pub fn follow(&mut self, seconds: f64) {
         if !(seconds > 0.0 && seconds.is_finite()) {
             return;
-        }
-        if self.change == Change::Wanted && (self.pace <= 0.0 || self.time >= 1.0) {
-            self.reform();
         }
         let towards = if self.change == Change::Wanted && self.time < 1.0 { -1.0 } else { 1.0 };
         self.pace = (self.pace + towards * seconds / REST).clamp(0.0, 1.0);
         self.time = (self.time + seconds * self.pace / self.seconds).min(1.0);
-        if self.time >= 1.0 && self.change == Change::Postponed {
-            self.change = Change::Wanted;
-        }
         let share = MinimumJerk::at(self.time);
         let reach = self.members.values().filter_map(|member| Some(member.way?.at(share).norm())).fold(0.0, f64::max);
         self.route.advance(seconds, reach);

@@ -49,34 +49,34 @@ pub enum Heading {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Leg {
+pub(super) enum Leg {
     Go { from: Vector2<f64>, to: Vector2<f64> },
     Turn { from: f64, by: f64 },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Underway {
-    leg: Leg,
+pub(super) struct Underway {
+    pub(super) leg: Leg,
     /// From 0 to 1.
-    time: f64,
-    seconds: f64,
+    pub(super) time: f64,
+    pub(super) seconds: f64,
     /// How far out robots were when the leg began, metres.
-    reach: f64,
+    pub(super) reach: f64,
     /// How fast `time` runs now, as a share of what it was planned to.
-    pace: f64,
+    pub(super) pace: f64,
 }
 
 /// The centre's pose and what is ahead of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
-    position: Vector2<f64>,
-    heading: f64,
+    pub(super) position: Vector2<f64>,
+    pub(super) heading: f64,
     speed: f64,
     acceleration: f64,
-    underway: Option<Underway>,
-    ahead: VecDeque<(Vector2<f64>, Heading)>,
+    pub(super) underway: Option<Underway>,
+    pub(super) ahead: VecDeque<(Vector2<f64>, Heading)>,
     /// Where to turn to after the present leg.
-    goal: Option<Vector2<f64>>,
+    pub(super) goal: Option<Vector2<f64>>,
 }
 
 impl Route {
@@ -98,7 +98,7 @@ impl Route {
     }
 
     /// Forgets what comes after the present leg.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.ahead.clear();
     }
 

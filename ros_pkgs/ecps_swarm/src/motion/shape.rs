@@ -94,15 +94,31 @@ impl Shape {
             Shape::Custom(points) => custom(points, count)?,
         };
         let mean = slots.iter().sum::<Vector2<f64>>() / count.max(1) as f64;
-        let least = closest_pair(&slots);
-        if least < SAME_PLACE {
-            return Err(ShapeError::Coincident { count });
-        }
-        // A hair more, so that rounding does not bring two slots under the separation.
-        let growth = if least < separation { separation / least * (1.0 + 1e-12) } else { 1.0 };
+        let growth = growth(&slots, separation)?;
         slots.iter_mut().for_each(|slot| *slot = (*slot - mean) * growth);
         Ok(slots)
     }
+
+    /// The scale with which `count` robots have this shape, metres, at least `scale`.
+    ///
+    /// # Errors
+    /// As [`Shape::slots`].
+    pub fn scale(&self, count: usize, scale: f64, separation: f64) -> Result<f64, ShapeError> {
+        let spread = |slots: Vec<Vector2<f64>>| slots.iter().map(Vector2::norm).fold(0.0, f64::max);
+        let grown = spread(self.slots(count, scale, separation)?);
+        let asked = spread(self.slots(count, scale, SAME_PLACE)?);
+        Ok(if asked > 0.0 { scale * grown / asked } else { scale })
+    }
+}
+
+/// By how much slots have to grow.
+fn growth(slots: &[Vector2<f64>], separation: f64) -> Result<f64, ShapeError> {
+    let least = closest_pair(slots);
+    if least < SAME_PLACE {
+        return Err(ShapeError::Coincident { count: slots.len() });
+    }
+    // A hair more, so that rounding does not bring two slots under the separation.
+    Ok(if least < separation { separation / least * (1.0 + 1e-12) } else { 1.0 })
 }
 
 fn line(count: usize, scale: f64) -> Vec<Vector2<f64>> {
@@ -189,6 +205,15 @@ mod tests {
         assert!((slots[0] - Vector2::new(2.5, 2.5)).norm() < 1e-12);
         let slots = Shape::Diamond.slots(4, 5.0, 2.0).unwrap();
         assert!((slots[0] - Vector2::new(5.0, 0.0)).norm() < 1e-12);
+    }
+
+    #[test]
+    fn the_scale_told_is_that_of_the_slots() {
+        assert_eq!(Shape::Circle.scale(4, 5.0, 2.0), Ok(5.0));
+        assert_eq!(Shape::Grid.scale(1, 5.0, 2.0), Ok(5.0));
+        let scale = Shape::Circle.scale(60, 5.0, 2.0).unwrap();
+        let slots = Shape::Circle.slots(60, 5.0, 2.0).unwrap();
+        assert!(scale > 19.0 && (slots[0].norm() - scale).abs() < 1e-9, "{scale}");
     }
 
     #[test]

@@ -25,6 +25,21 @@ pub(super) fn pose_to_ros(pose: &Isometry3<f64>) -> Pose {
     message
 }
 
+/// A pose as agents tell it: one with an orientation of all zeros, which is none, stands for no place.
+pub(super) fn place_from_ros(pose: &Pose) -> Result<Option<Isometry3<f64>>, CheckError> {
+    let q = &pose.orientation;
+    if [q.x, q.y, q.z, q.w] == [0.0; 4] { Ok(None) } else { pose_from_ros(pose).map(Some) }
+}
+
+fn place_to_ros(place: Option<&Isometry3<f64>>) -> Pose {
+    let mut pose = place.map_or_else(Pose::default, pose_to_ros);
+    if place.is_none() {
+        // Where nothing is said it is 1.
+        pose.orientation.w = 0.0;
+    }
+    pose
+}
+
 const ROLES: [Role; 5] = [Role::Worker, Role::Follower, Role::Leader, Role::Coordinator, Role::Observer];
 const PHASES: [Phase; 6] =
     [Phase::Discovering, Phase::Forming, Phase::Coordinating, Phase::Executing, Phase::Completed, Phase::Failed];
@@ -50,7 +65,7 @@ pub(super) fn agent_from_ros(message: SwarmAgent) -> Result<Agent, CheckError> {
     Ok(Agent {
         role: one_of("role", message.role, &ROLES)?,
         phase: one_of("state", message.state, &PHASES)?,
-        pose: pose_from_ros(&message.pose)?,
+        pose: place_from_ros(&message.pose)?,
         id: message.id,
         epoch: message.epoch,
         sequence: message.sequence,
@@ -75,7 +90,7 @@ pub(super) fn agent_to_ros(agent: &Agent, stamp: Stamp) -> SwarmAgent {
         role: place_of(agent.role, &ROLES),
         state: place_of(agent.phase, &PHASES),
         capabilities: agent.capabilities.iter().cloned().collect(),
-        pose: pose_to_ros(&agent.pose),
+        pose: place_to_ros(agent.pose.as_ref()),
         radius: agent.radius,
         load: agent.load as f32,
         battery: agent.battery.map_or(f32::NAN, |battery| battery as f32),

@@ -1,5 +1,8 @@
 //! Hearing the others, and telling of oneself.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use ecps_core::clock::{RosClock as _, Stamp, Steady};
 use ecps_ros::r2r::ecps_msgs::msg::SwarmAgent;
 use ecps_ros::r2r::nav_msgs::msg::Odometry;
@@ -10,18 +13,46 @@ use super::convert::{agent_from_ros, agent_to_ros, pose_from_ros};
 use super::{Coordinator, Shared, lock, now};
 use crate::agents::{Agent, HELD_TASKS, Heard, Phase};
 
+/// Between two of its messages while robots move by a behaviour; less than a control period, since it is asked for every 50 ms.
+const PERIOD: Duration = Duration::from_millis(80);
+/// Silence of odometry after which this agent tells no place any more: others reckon its age from when they heard it.
+const FORGOTTEN: Duration = Duration::from_millis(250);
+/// Between two warnings about refused messages of one kind.
+const WARNINGS: Duration = Duration::from_secs(10);
+
+/// Warnings, of each kind one in a while.
+#[derive(Default)]
+pub(super) struct Warnings(BTreeMap<&'static str, (Steady, u64)>);
+
+impl Warnings {
+    fn warn(&mut self, reason: &'static str, text: &dyn std::fmt::Display) {
+        match self.0.get_mut(reason) {
+            Some((at, more)) if now().since(*at) < WARNINGS => *more += 1,
+            known => {
+                let more = known.map_or(0, |(_, more)| *more);
+                let more = if more > 0 { format!(" ({more} like it before)") } else { String::new() };
+                tracing::warn!("a message was refused: {text}{more}");
+                self.0.insert(reason, (now(), 0));
+            }
+        }
+    }
+}
+
 /// What this agent tells of itself, and when it last did.
 pub(super) struct Announced {
     agent: Agent,
     told: Option<(Steady, Phase, Vec<String>)>,
-    located: bool,
+    /// When odometry last said where it is.
+    located: Option<Steady>,
+    /// It said good-bye, and says nothing after that.
+    left: bool,
     /// Odometry that could not be used, so that it is logged once.
     lost: bool,
 }
 
 impl Announced {
     pub(super) fn new(agent: Agent) -> Announced {
-        Announced { agent, told: None, located: false, lost: false }
+        Announced { agent, told: None, located: None, left: false, lost: false }
     }
 
     /// Where the robot is, in the swarm's frame.
@@ -46,11 +77,11 @@ impl Announced {
         let twist = &odometry.twist.twist;
         // Odometry's twist is in the robot's own frame (REP 105).
         let velocity = pose.rotation * Vector3::new(twist.linear.x, twist.linear.y, twist.linear.z);
-        let located = Agent { pose, velocity, yaw_rate: twist.angular.z, ..self.agent.clone() };
+        let located = Agent { pose: Some(pose), velocity, yaw_rate: twist.angular.z, ..self.agent.clone() };
         match located.check() {
             Ok(()) => {
                 (self.agent, self.lost) = (located, false);
-                if !std::mem::replace(&mut self.located, true) {
+                if self.located.replace(now()).is_none() {
                     // The first place is news.
                     self.told = None;
                 }
@@ -66,15 +97,21 @@ impl Announced {
     }
 
     /// The next message, where it is time for one.
-    fn next(&mut self, tasks: Vec<String>, active: bool, at: Steady) -> Option<Agent> {
+    fn next(&mut self, tasks: Vec<String>, active: bool, moving: bool, at: Steady) -> Option<Agent> {
+        if self.left {
+            return None;
+        }
         let phase = match (active, tasks.is_empty()) {
             // An inactive node is given nothing.
             (false, _) => Phase::Failed,
+            (true, true) if moving => Phase::Forming,
             (true, true) => Phase::Discovering,
             (true, false) => Phase::Executing,
         };
+        // Neighbours that move have to know where it is, also where it does not take part.
+        let period = if moving { PERIOD } else { phase.heartbeat() };
         if let Some((told, before, held)) = &self.told
-            && at.since(*told) < phase.heartbeat()
+            && at.since(*told) < period
             && phase == *before
             && tasks == *held
         {
@@ -84,7 +121,13 @@ impl Announced {
         self.agent.sequence += 1;
         self.agent.load = tasks.len() as f64 / HELD_TASKS as f64;
         (self.agent.phase, self.agent.tasks) = (phase, tasks);
-        Some(self.agent.clone())
+        let pose = self.agent.pose.filter(|_| self.located.is_some_and(|located| at.since(located) < FORGOTTEN));
+        Some(Agent { pose, ..self.agent.clone() })
+    }
+
+    /// As it is, and how old its place is; none where it does not know its place.
+    pub(super) fn placed(&self, at: Steady) -> Option<(&Agent, Duration)> {
+        Some((&self.agent, at.since(self.located?)))
     }
 }
 
@@ -95,7 +138,8 @@ impl Coordinator {
             // Our own words; or another robot under our name.
             if message.epoch != self.announced.agent.epoch {
                 lock(&self.shared.registry).refuse("same_id");
-                tracing::warn!("another agent calls itself '{}', in epoch {}", message.id, message.epoch);
+                let text = format!("another agent calls itself '{}', in epoch {}", message.id, message.epoch);
+                self.warnings.warn("same_id", &text);
             }
             return;
         }
@@ -104,7 +148,7 @@ impl Coordinator {
             Ok(agent) => agent,
             Err(error) => {
                 registry.refuse("invalid");
-                return tracing::warn!("a message of an agent was refused: {error}");
+                return self.warnings.warn("invalid", &error);
             }
         };
         let (id, member) = (agent.id.clone(), agent.member.clone());
@@ -122,14 +166,19 @@ impl Coordinator {
                 }
                 self.shown.agents_changed |= heard != Heard::Beat;
             }
-            Err(error) => tracing::warn!("a message was refused: {error}"),
+            Err(error) => {
+                drop(registry);
+                self.warnings.warn(error.reason(), &error);
+            }
         }
     }
 
     /// Tells of this agent, when it is time.
     pub(super) fn speak(&mut self) {
         let at = now();
-        if let Some(agent) = self.announced.next(self.shared.work.held(), self.shared.work.is_active(), at) {
+        if let Some(agent) =
+            self.announced.next(self.shared.work.held(), self.shared.work.is_active(), self.shared.moves(), at)
+        {
             self.tell(agent);
         }
         let changes = lock(&self.shared.registry).look(at);
@@ -142,13 +191,17 @@ impl Coordinator {
     fn tell(&mut self, agent: Agent) {
         let stamp = self.shared.clock.now();
         self.agent.publish(&agent_to_ros(&agent, stamp));
-        if let Err(error) = lock(&self.shared.registry).hear(agent, now()) {
-            tracing::error!("what this agent tells of itself is refused: {error}");
+        match lock(&self.shared.registry).hear(agent, now()) {
+            // What it says every time is no news.
+            Ok(heard) => self.shown.agents_changed |= heard != Heard::Beat || !self.shared.moves(),
+            Err(error) => tracing::error!("what this agent tells of itself is refused: {error}"),
         }
-        self.shown.agents_changed = true;
     }
 
     pub(super) fn say_goodbye(&mut self) {
+        self.announced.left = true;
+        // What follows in the last moments moves nothing.
+        self.shared.work.set_active(false);
         self.announced.agent.sequence += 1;
         let agent = Agent { leaving: true, tasks: Vec::new(), ..self.announced.agent.clone() };
         self.tell(agent);

@@ -10,6 +10,7 @@ use nalgebra::{Isometry3, Vector3};
 
 use crate::agents::{Agent, Bounds, CAPABILITIES, ID_BYTES, Role};
 use crate::allocation::Strategy;
+use crate::motion::drive::DifferentialDrive;
 
 pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError> {
     for spec in [
@@ -46,7 +47,9 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
         ),
         Spec::string("strategy", "capability_based", "How tasks are given to agents, while this one leads.")
             .choices(&Strategy::NAMES),
-        Spec::double("speed", 1.0, "Speed at which ways are reckoned.").unit("m/s").range(0.01, 100.0),
+        Spec::double("speed", 1.0, "Speed at which ways are reckoned, and at most that of a behaviour.")
+            .unit("m/s")
+            .range(0.01, 100.0),
         Spec::double(
             "max_speed",
             2.0,
@@ -54,6 +57,21 @@ pub(super) fn declare(parameters: &mut Parameters) -> Result<(), ParameterError>
         )
         .unit("m/s")
         .range(0.01, 100.0),
+        Spec::double(
+            "ahead",
+            0.2,
+            "Way from the axle to the point ahead of it that a behaviour steers; the same at all agents.",
+        )
+        .unit("m")
+        .range(0.05, 2.0),
+        Spec::double("margin", 0.1, "By how much farther robots keep from one another than their radii ask for.")
+            .unit("m")
+            .range(0.0, 10.0),
+        Spec::double("turn_rate", 1.5, "Fastest that a behaviour turns the robot.").unit("rad/s").range(0.01, 20.0),
+        Spec::double("acceleration", 0.5, "What formations keep to, and what robots are thought to brake with.")
+            .unit("m/s^2")
+            .range(0.01, 100.0),
+        Spec::bool("enable_stamped_cmd_vel", false, "Whether cmd_vel_swarm is TwistStamped instead of Twist."),
         Spec::double("lease", 60.0, "Silence after which an agent is lost in any case.").unit("s").range(1.0, 3600.0),
         Spec::double("tolerance", 0.2, "How near to its place a task of kind 'navigate' ends.")
             .unit("m")
@@ -80,6 +98,12 @@ pub(super) struct Settings {
     pub(super) speed: f64,
     pub(super) max_speed: f64,
     pub(super) tolerance: f64,
+    /// How a robot moves by a behaviour.
+    pub(super) drive: DifferentialDrive,
+    pub(super) ahead: f64,
+    pub(super) margin: f64,
+    pub(super) acceleration: f64,
+    pub(super) stamped: bool,
 }
 
 pub(super) fn settings(parameters: &Parameters, namespace: &str) -> Result<Settings, StartError> {
@@ -128,6 +152,16 @@ pub(super) fn settings(parameters: &Parameters, namespace: &str) -> Result<Setti
         speed: parameters.double("speed")?,
         max_speed,
         tolerance: parameters.double("tolerance")?,
+        drive: DifferentialDrive::new(
+            parameters.double("ahead")?,
+            parameters.double("speed")?,
+            parameters.double("turn_rate")?,
+        )
+        .map_err(StartError::layer)?,
+        ahead: parameters.double("ahead")?,
+        margin: parameters.double("margin")?,
+        acceleration: parameters.double("acceleration")?,
+        stamped: parameters.bool("enable_stamped_cmd_vel")?,
     })
 }
 

@@ -50,7 +50,7 @@ impl Coordinator {
         self.show_tasks();
     }
 
-    fn header(&self) -> Header {
+    pub(super) fn header(&self) -> Header {
         Header { stamp: ecps_ros::time(self.shared.clock.now()), frame_id: self.shared.settings.bounds.frame.clone() }
     }
 
@@ -117,7 +117,7 @@ impl Coordinator {
                 Ok((entries, counts)) => publisher.publish(&SwarmTasks {
                     header,
                     log_index: applied,
-                    tasks: entries.into_iter().map(entry_to_ros).collect(),
+                    tasks: tasks::shortened(entries, &shared.settings.agent.id).into_iter().map(entry_to_ros).collect(),
                     counts: counts.to_vec(),
                 }),
                 Err(reason) => tracing::error!("the tasks cannot be read: {reason}"),

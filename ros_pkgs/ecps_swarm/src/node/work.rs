@@ -18,6 +18,8 @@ use crate::tasks::{self, Code, Command, Do, HOLD, Mine, Outcome, Report, What, W
 const PERIOD: Duration = Duration::from_millis(50);
 /// And while there is not.
 const IDLE: Duration = Duration::from_millis(500);
+/// And while robots move by a behaviour, which they do only as long as a quorum is reached.
+const MOVING: Duration = Duration::from_millis(200);
 /// How long a claim or a report may take; then it is sent again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -94,7 +96,8 @@ pub(super) async fn work(shared: Arc<Shared>) {
         tokio::time::sleep(PERIOD).await;
         let applied = shared.group.applied();
         let idle = lock(&shared.work.held).is_empty() && seen == Some(applied);
-        if idle && now().since(looked) < IDLE {
+        let pause = if shared.moves() { MOVING } else { IDLE };
+        if idle && now().since(looked) < pause {
             continue;
         }
         let (me, epoch) = (shared.work.me.clone(), shared.work.epoch);

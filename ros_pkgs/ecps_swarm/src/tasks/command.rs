@@ -1,15 +1,15 @@
-//! What goes through the log, and what comes back. Time rides in the command, since the state machine has none.
+//! What goes through the swarm's log, and what comes back. Time rides in the command, since the state machine has none.
 
 use super::task::Task;
 
-/// One command to the queue.
+/// One command to the queue, or to the robots that hold no task.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Command {
     /// When it was given, nanoseconds of ROS time, as whoever gave it has it.
     #[prost(sint64, tag = "1")]
     pub at: i64,
     /// What is to happen.
-    #[prost(oneof = "what::What", tags = "2, 3, 4, 5, 6")]
+    #[prost(oneof = "what::What", tags = "2, 3, 4, 5, 6, 7, 8")]
     pub what: Option<what::What>,
 }
 
@@ -34,6 +34,12 @@ pub(crate) mod what {
         /// Tells how far a task is. Of the agent that it was awarded to.
         #[prost(message, tag = "6")]
         Report(super::Report),
+        /// Says how robots move.
+        #[prost(message, tag = "7")]
+        Move(crate::movement::Movement),
+        /// Says how far the formation is. Of the leader.
+        #[prost(message, tag = "8")]
+        Plan(crate::movement::table::Plan),
     }
 }
 
@@ -190,11 +196,11 @@ pub struct Reply {
 }
 
 impl Reply {
-    pub(super) fn done(changed: u64) -> Reply {
+    pub(crate) fn done(changed: u64) -> Reply {
         Reply { code: Code::Done.into(), message: String::new(), changed }
     }
 
-    pub(super) fn refused(code: Code, message: impl Into<String>) -> Reply {
+    pub(crate) fn refused(code: Code, message: impl Into<String>) -> Reply {
         Reply { code: code.into(), message: message.into(), changed: 0 }
     }
 }

@@ -10,6 +10,7 @@ use super::command::what::What;
 use super::command::{Award, Code, Command, Decision, Outcome, Release, Reply, Report, Withdrawal};
 use super::task::{PAYLOAD_BYTES, State, Task};
 use crate::agents::{HELD_TASKS, ID_BYTES};
+use crate::movement::table;
 
 /// Most tasks that have not ended.
 pub const OPEN_TASKS: i64 = 1_000;
@@ -20,7 +21,7 @@ pub const KEPT_FOR: i64 = 3_600_000_000_000;
 /// Longest reason, bytes.
 const REASON_BYTES: usize = 512;
 
-/// The queue of tasks. All of it is in the tables.
+/// The queue of tasks, and how the robots that have none move. All of it is in the tables.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tasks;
 
@@ -47,7 +48,8 @@ impl Application for Tasks {
              INSERT OR IGNORE INTO swarm_counts VALUES (0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0);
              CREATE TABLE IF NOT EXISTS swarm_awards (id INTEGER PRIMARY KEY CHECK (id = 0), last INTEGER NOT NULL);
              INSERT OR IGNORE INTO swarm_awards VALUES (0, 0);",
-        )
+        )?;
+        database.execute_batch(table::CREATE)
     }
 
     fn apply(&self, database: &Connection, epoch: Epoch, command: Command) -> rusqlite::Result<Result<Reply, String>> {
@@ -61,6 +63,9 @@ impl Application for Tasks {
             Some(What::Release(release)) if release.epoch != epoch => outdated(release.epoch, epoch),
             Some(What::Release(release)) => queue.release(&release)?,
             Some(What::Report(report)) => queue.report(report)?,
+            Some(What::Move(movement)) => table::set(database, movement)?,
+            Some(What::Plan(plan)) if plan.epoch != epoch => outdated(plan.epoch, epoch),
+            Some(What::Plan(plan)) => table::plan(database, &plan)?,
         };
         Ok(Ok(reply))
     }
