@@ -4,12 +4,15 @@
 mod support;
 
 use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use ecps_core::clock::Stamp;
-use ecps_identity::bulletin::{Anchor, AnchorError, BulletinRefusal, Bulletins, LIST_LIFE, Taken};
+use ecps_identity::bulletin::{Anchor, AnchorError, BulletinRefusal, Bulletins, KeyList, LIST_LIFE, Taken};
 use ecps_identity::verifier::{Presented, TokenRefusal, Verifier};
 use ecps_trust::attestation::{AttestationRefusal, IdentityReport};
+use ecps_trust::authority::{Authority, request};
 use ecps_trust::books::{Books, BooksError};
 use ecps_trust::fleet::{CertificateRefusal, Fleet};
 use ecps_trust::issuer::{Issuer, IssuerError, NOTICE, REQUEST_LIFE, TokenRequest, recovery};
@@ -42,6 +45,16 @@ impl Place {
         let place = Place { home, device };
         place.enrol(&["robot_operator"]).unwrap();
         place
+    }
+
+    /// A copy of one that was made once, since deriving keys from passphrases takes its time.
+    fn copied() -> Place {
+        static MADE: OnceLock<Place> = OnceLock::new();
+        let made = MADE.get_or_init(Place::new);
+        let home = TempDir::new().unwrap();
+        let copy = Command::new("cp").arg("-a").arg(made.home.path().join(".")).arg(home.path()).status().unwrap();
+        assert!(copy.success());
+        Place { home, device: made.device.clone() }
     }
 
     fn authority(&self) -> PathBuf {
@@ -103,7 +116,7 @@ impl Node {
 
 #[test]
 fn tokens_are_accepted_through_rotation_and_restart() {
-    let place = Place::new();
+    let place = Place::copied();
     let id = place.device.device_id();
     let (mut issuer, mut node) = (place.issuer(NOW), Node::new(&place));
     let first = issuer.token(&place.request(NOW), NOW).unwrap().token;
@@ -146,7 +159,7 @@ fn tokens_are_accepted_through_rotation_and_restart() {
 
 #[test]
 fn a_request_for_a_token_is_signed_by_its_device_now() {
-    let place = Place::new();
+    let place = Place::copied();
     let mut issuer = place.issuer(NOW);
     let refused = |issuer: &mut Issuer, request: &TokenRequest| issuer.token(request, NOW).unwrap_err();
     let good = place.request(NOW);
@@ -173,7 +186,7 @@ fn a_request_for_a_token_is_signed_by_its_device_now() {
 
 #[test]
 fn what_is_taken_back_is_refused_and_does_not_come_back() {
-    let place = Place::new();
+    let place = Place::copied();
     let id = place.device.device_id();
     let (mut issuer, mut node) = (place.issuer(NOW), Node::new(&place));
     node.hear(&issuer, NOW);
@@ -252,7 +265,7 @@ fn what_is_taken_back_is_refused_and_does_not_come_back() {
 
 #[test]
 fn a_bulletin_is_believed_by_the_root_alone() {
-    let (place, other) = (Place::new(), Place::new());
+    let (place, other) = (Place::copied(), Place::new());
     let (issuer, stranger) = (place.issuer(NOW), other.issuer(NOW));
     let mut heard = Bulletins::new(place.anchor(), 0);
     assert_eq!(heard.take_list(issuer.list(), NOW), Err(BulletinRefusal::NoAuthority));
@@ -276,10 +289,20 @@ fn a_bulletin_is_believed_by_the_root_alone() {
     // A device's certificate in place of an authority's, signed by that device.
     let device = pem::first(&std::fs::read(place.home.path().join("robot1/device.pem")).unwrap()).unwrap();
     let mut forged = keys.clone();
-    let set = ecps_identity::bulletin::KeyList::new(&[(place.device.public_key().clone(), None)], &device);
+    let set = KeyList::new(&[(place.device.public_key().clone(), None)], &device);
     forged.keys = set.to_json().unwrap();
     forged.signature = place.device.sign_raw(&forged.signed()).unwrap();
     assert!(matches!(heard.take_keys(&forged, NOW), Err(BulletinRefusal::Authority(_))));
+    // A device that the root itself certified is no authority either.
+    let root = pem::first(&std::fs::read(place.authority().join("root/root.pem")).unwrap()).unwrap();
+    let root = Authority::open(place.key("root/root.key"), root.into()).unwrap();
+    let asked = request(&place.device, &place.device.device_id()).unwrap();
+    let device = root.issue(&asked, &place.device.device_id(), NOW).unwrap();
+    let set = KeyList::new(&[(place.device.public_key().clone(), None)], &device);
+    forged.keys = set.to_json().unwrap();
+    forged.signature = place.device.sign_raw(&forged.signed()).unwrap();
+    let refusal = heard.take_keys(&forged, NOW).unwrap_err().to_string();
+    assert!(refusal.contains("is a device's"), "{refusal}");
     assert!(matches!(heard.take_keys(&keys, later(LIST_LIFE)), Err(BulletinRefusal::Stale(_))));
     assert!(matches!(
         heard.take_keys(&keys, Stamp(NOW.0 - 10_000_000_000)),
@@ -308,7 +331,7 @@ fn a_bulletin_is_believed_by_the_root_alone() {
 
 #[test]
 fn a_device_shows_its_identity_for_this_challenge_alone() {
-    let place = Place::new();
+    let place = Place::copied();
     let issuer = place.issuer(NOW);
     let anchor = place.anchor();
     let root = CertificateDer::from(anchor.root().to_vec());
@@ -334,7 +357,7 @@ fn a_device_shows_its_identity_for_this_challenge_alone() {
 
 #[test]
 fn provisioning_goes_on_where_it_stopped() {
-    let place = Place::new();
+    let place = Place::copied();
     let again = provisioning::authority(&place.authority(), "test", NOW).unwrap();
     assert!(again.iter().all(|(_, done)| *done == Done::Before), "{again:?}");
     std::fs::remove_file(place.authority().join("authority.pem")).unwrap();
