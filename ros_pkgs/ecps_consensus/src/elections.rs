@@ -17,52 +17,40 @@ use crate::types::Types;
 pub(crate) const SHORTEST_MS: u64 = 150;
 const LONGEST_MS: u64 = 300;
 
-/// Who refused a candidate.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Refused {
-    /// A voter that has more in its log. It has to win instead, and is given time for two attempts.
-    ByBetter,
-    /// A voter that has less in its log, and stands itself in this term or a later one. It cannot win. As openraft does not
-    /// learn the term of a candidate that it refuses, such two would refuse each other for seconds, did not the better one
-    /// stand again at once, in a term that it has learnt of by this.
-    ByWorse,
-}
-
-/// Tells a member's elections who refused it. They go on until this is dropped.
-pub(crate) struct Elections(watch::Sender<Option<Refused>>);
+/// Has a member stand for election, until this is dropped.
+pub(crate) struct Elections(watch::Sender<()>);
 
 impl Elections {
     pub(crate) fn new() -> Elections {
-        Elections(watch::Sender::new(None))
+        Elections(watch::Sender::new(()))
     }
 
-    /// Has `raft` stand for election where it hears of nobody else.
+    /// Has `raft` stand where it hears of nobody else.
     pub(crate) fn begin<R: Runtime>(&self, raft: Raft<Types<R>>) {
         drop(R::spawn(stand_in_silence(raft, self.0.subscribe())));
     }
 
-    pub(crate) fn refused(&self, by: Refused) {
-        self.0.send_replace(Some(by));
+    /// A voter refused that has less in its log, and stands itself in this term or a later one. It cannot win. As openraft
+    /// does not learn the term of a candidate that it refuses, such two would refuse each other for seconds, did not the
+    /// better one stand again at once, in a term that it has learnt of by this.
+    pub(crate) fn refused_by_worse(&self) {
+        self.0.send_replace(());
     }
 }
 
-async fn stand_in_silence<R: Runtime>(raft: Raft<Types<R>>, mut refusals: watch::Receiver<Option<Refused>>) {
+async fn stand_in_silence<R: Runtime>(raft: Raft<Types<R>>, mut refusals: watch::Receiver<()>) {
     let draw = || Duration::from_millis(R::thread_rng().gen_range(SHORTEST_MS..=LONGEST_MS));
-    let (shortest, longest) = (Duration::from_millis(SHORTEST_MS), Duration::from_millis(LONGEST_MS));
+    let shortest = Duration::from_millis(SHORTEST_MS);
     let (mut silence, mut look, mut leader) = (draw(), shortest, None);
     loop {
         match R::timeout(look, refusals.changed()).await {
-            Ok(Ok(())) => match *refusals.borrow_and_update() {
-                Some(Refused::ByBetter) => silence = silence.min(longest) + 2 * longest,
-                Some(Refused::ByWorse) => (silence, look) = (Duration::ZERO, Duration::ZERO),
-                None => {}
-            },
+            Ok(Ok(())) => (silence, look) = (Duration::ZERO, Duration::ZERO),
             Ok(Err(_)) => return,
             Err(_) => {
                 // Openraft says since when, behind all that came to it before, however long it was busy.
                 let heard = raft.with_raft_state(|s| (*s.vote_ref(), s.vote_last_modified().map(|at| at.elapsed())));
                 let Ok((vote, quiet)) = heard.await else { return };
-                // Whoever was given time to win did.
+                // Or those that did not stand would be left with long ones.
                 if vote.committed && leader != Some(vote) {
                     (leader, silence) = (Some(vote), draw());
                 }

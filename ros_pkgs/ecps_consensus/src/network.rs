@@ -1,6 +1,5 @@
 //! How members reach each other: a transport that is handed in, and openraft's calls on it.
 
-use std::cmp::Ordering;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -15,7 +14,7 @@ use openraft::{BasicNode, RaftNetwork, RaftNetworkFactory, SnapshotSegmentId};
 use thiserror::Error;
 
 use crate::ahead::Ahead;
-use crate::elections::{Elections, Refused};
+use crate::elections::Elections;
 use crate::runtime::Runtime;
 use crate::types::{LogId, MemberId, Types, Vote};
 use crate::wire::{self, Missing, Reply, Request, append_response, reply, request, some_id, some_log_id};
@@ -91,16 +90,14 @@ impl Connection {
         content(self.transport.exchange(self.target, &self.address, request)).await
     }
 
-    /// Notes what a refusal says of who may win instead.
+    /// Sees whether it was one that cannot win who refused.
     fn refused(&self, rpc: &VoteRequest<MemberId>, by: &Vote, last: Option<LogId>) {
         let stands = !by.committed && by.leader_id.voted_for == Some(self.target);
-        let by_whom = match last.cmp(&rpc.last_log_id) {
-            Ordering::Greater => Refused::ByBetter,
-            Ordering::Less if stands => Refused::ByWorse,
-            _ => return,
-        };
-        if let Some(elections) = self.elections.upgrade() {
-            elections.refused(by_whom);
+        if stands
+            && last < rpc.last_log_id
+            && let Some(elections) = self.elections.upgrade()
+        {
+            elections.refused_by_worse();
         }
     }
 }

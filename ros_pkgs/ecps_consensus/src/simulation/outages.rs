@@ -15,7 +15,7 @@ const DEATHS: u8 = 10;
 const SOON: Duration = Duration::from_secs(10);
 
 #[test]
-fn a_group_whose_leader_dies_commits_again_within_800_ms() {
+fn a_group_whose_leader_dies_commits_again_within_half_a_second() {
     let (sender, outages) = mpsc::channel();
     for seed in 0..u64::from(rounds(30, 1_000)) {
         let sender = sender.clone();
@@ -40,7 +40,7 @@ fn a_group_whose_leader_dies_commits_again_within_800_ms() {
     outages.sort_unstable();
     let [least, half, most, all] = [0, 50, 99, 100].map(|percent| outages[(outages.len() - 1) * percent / 100]);
     println!("of {} leaders that died: none {least:?}, half {half:?}, 99 % {most:?}, all {all:?}", outages.len());
-    assert!(most < Duration::from_millis(800), "{outages:?}");
+    assert!(most < Duration::from_millis(500), "{outages:?}");
     // Silence of 150 ms, of which a heartbeat may have taken 50.
     assert!(least > Duration::from_millis(95), "{least:?}");
 }
