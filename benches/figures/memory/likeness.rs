@@ -27,11 +27,13 @@ struct Way<'a> {
 }
 
 enum Asks<'a> {
-    Us(fn(&Memory, &Query) -> Answer),
+    Us(Ask),
     Store(&'a str),
 }
 
-const OURS: [(&str, fn(&Memory, &Query) -> Answer); 3] = [
+type Ask = fn(&Memory, &Query) -> Answer;
+
+const OURS: [(&str, Ask); 3] = [
     ("ecps_memory", |memory, query| memory.ask(query).unwrap()),
     ("ecps_memory, made to scan", |memory, query| memory.ask(&Query { exact: true, ..query.clone() }).unwrap()),
     ("ecps_memory, made to walk", |memory, query| memory.ask_graph(query).unwrap()),
@@ -61,15 +63,15 @@ pub(super) fn measure(section: &mut Section, memory: &Memory, vectors: &Vectors)
     }
     for from in (0..QUERIES).step_by(TURN) {
         for way in &mut ways {
-            let truth = &ready.truth[way.case];
+            let truth = &ready.truth[way.case][from..from + TURN];
             match way.asks {
                 Asks::Us(ask) => {
-                    for number in from..from + TURN {
+                    for (number, last) in (from..).zip(truth) {
                         let labels = if way.case == "all" { vec![] } else { vec![way.case.to_owned()] };
                         let query = Query { labels, ..like(vectors.set, vectors.query(number)) };
                         let (answer, time) = timed(|| ask(memory, &query));
                         way.sample.push(time);
-                        way.found += true_hits(&answer, truth[number]);
+                        way.found += true_hits(&answer, *last);
                     }
                 }
                 Asks::Store("sqlite-vec") if from >= FEW => {}

@@ -118,14 +118,14 @@ fn what_is_put_and_deleted_beside_a_graph_is_found_and_not_found() {
     }
 }
 
-/// More than a third of what the graph was built of goes: it is made again without them.
+/// Two fifths of what the graph was built of go: it is made again without them.
 #[test]
-fn a_graph_most_of_whose_records_are_new_or_gone_is_made_again() {
+fn a_graph_many_of_whose_records_are_gone_is_made_again() {
     let scratch = Scratch::new();
     let memory = open(&scratch);
     fill(&memory);
     settled(&memory);
-    let gone = |number: &usize| number % 5 < 2;
+    let (built, gone) = (memory.stats().rebuilds, |number: &usize| number % 5 < 2);
     for numbers in (0..RECORDS).filter(gone).collect::<Vec<_>>().chunks(400) {
         memory.delete("", numbers.iter().map(|number| format!("{number:04}")).collect()).wait().unwrap();
         let answer = memory.query(Query { k: 1000, ..ask(numbers[0]) }).wait().unwrap();
@@ -134,8 +134,8 @@ fn a_graph_most_of_whose_records_are_new_or_gone_is_made_again() {
     }
     let left = RECORDS - (0..RECORDS).filter(gone).count();
     let start = Instant::now();
-    while memory.stats().rebuilds < 2 {
-        assert!(start.elapsed() < Duration::from_secs(120), "{:?}", memory.stats());
+    while memory.stats().rebuilds == built {
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", memory.stats());
         std::thread::sleep(Duration::from_millis(5));
     }
     let stats = memory.stats();
