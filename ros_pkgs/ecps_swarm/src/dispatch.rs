@@ -230,3 +230,177 @@ fn awards(problem: &Problem<'_>, plan: &Plan) -> impl Iterator<Item = (Award, u6
         Some((award, job.number))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use nalgebra::Isometry3;
+
+    use super::*;
+    use crate::agents::{Agent, Bounds};
+    use crate::tasks::Location;
+
+    const EPOCH: u64 = 7;
+
+    fn at(ms: u64) -> Steady {
+        Steady(Duration::from_millis(ms))
+    }
+
+    fn agent(id: &str, x: f64) -> Agent {
+        Agent { phase: Phase::Executing, pose: Isometry3::translation(x, 0.0, 0.0), ..Agent::new(id, 1) }
+    }
+
+    fn known(agents: impl IntoIterator<Item = Agent>) -> Registry {
+        let mut registry = Registry::new(Bounds::default());
+        for agent in agents {
+            registry.hear(agent, at(0)).unwrap();
+        }
+        registry
+    }
+
+    /// A task at `x` that waits.
+    fn waits(number: u64, x: f64) -> Entry {
+        Entry {
+            number,
+            task: Task { id: format!("t{number}"), location: Some(Location::at(x, 0.0)), ..Task::default() },
+            state: State::Waiting,
+            reason: String::new(),
+            agent: String::new(),
+            agent_epoch: 0,
+            award: 0,
+            begun: false,
+            progress: 0.0,
+            submitted: 0,
+            finished: 0,
+            result: Vec::new(),
+        }
+    }
+
+    /// The same, in the hands of an agent.
+    fn held(number: u64, x: f64, agent: &str, state: State) -> Entry {
+        let begun = state == State::Running;
+        Entry { state, agent: agent.to_owned(), agent_epoch: 1, award: 10 + number, begun, ..waits(number, x) }
+    }
+
+    fn dispatcher() -> Dispatcher {
+        Dispatcher::new(EPOCH, Strategy::CapabilityBased, 1.0, at(0))
+    }
+
+    fn decide(dispatcher: &mut Dispatcher, open: &[Entry], registry: &Registry, ms: u64) -> Vec<What> {
+        dispatcher.decide(open, registry, at(ms), Stamp(0))
+    }
+
+    /// Who is given what, of a single decision.
+    fn awards(decided: &[What]) -> Vec<(&str, &str)> {
+        match decided {
+            [] => Vec::new(),
+            [What::Decide(decision)] => {
+                assert_eq!(decision.epoch, EPOCH);
+                decision.awards.iter().map(|award| (award.task.as_str(), award.agent.as_str())).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn released<'a>(decided: &'a [What]) -> Vec<(&'a str, u64, &'a str)> {
+        let one = |what: &'a What| match what {
+            What::Release(release) if release.epoch == EPOCH => {
+                (release.agent.as_str(), release.agent_epoch, release.reason.as_str())
+            }
+            other => panic!("{other:?}"),
+        };
+        decided.iter().map(one).collect()
+    }
+
+    #[test]
+    fn what_was_begun_and_taken_back_is_given_to_nobody_until_its_robot_must_have_stopped() {
+        let (registry, mut dispatcher) = (known([agent("a", 0.0)]), dispatcher());
+        let open = [Entry { begun: true, award: 11, agent: "b".to_owned(), ..waits(1, 0.0) }, waits(2, 0.0)];
+        assert_eq!(awards(&decide(&mut dispatcher, &open, &registry, 1_000)), [("t2", "a")], "what nobody began");
+        assert_eq!(awards(&decide(&mut dispatcher, &open[..1], &registry, 1_299)), []);
+        assert_eq!(awards(&decide(&mut dispatcher, &open[..1], &registry, 1_300)), [("t1", "a")]);
+    }
+
+    #[test]
+    fn tasks_are_taken_from_who_is_lost_left_started_anew_or_is_never_heard() {
+        let mut registry = known([agent("lost", 0.0), agent("left", 0.0), agent("anew", 0.0), agent("well", 0.0)]);
+        let agents = ["lost", "left", "anew", "well", "mute"];
+        let open: Vec<Entry> = (1..).zip(agents).map(|(n, agent)| held(n, 0.0, agent, State::Running)).collect();
+        assert_eq!(decide(&mut dispatcher(), &open, &registry, 0), []);
+        registry.hear(Agent { leaving: true, sequence: 1, ..agent("left", 0.0) }, at(4_000)).unwrap();
+        registry.hear(Agent { epoch: 3, ..agent("anew", 0.0) }, at(4_000)).unwrap();
+        registry.hear(Agent { sequence: 1, ..agent("well", 0.0) }, at(4_000)).unwrap();
+        registry.look(at(4_000));
+        let taken = decide(&mut dispatcher(), &open, &registry, 4_000);
+        let (left, anew, lost) = ("agent 'left' left", "agent 'anew' started anew", "agent 'lost' is lost");
+        assert_eq!(released(&taken), [("anew", 2, anew), ("left", 1, left), ("lost", 1, lost)]);
+        // A new leader gives those that it has not heard yet a while.
+        let mute = [open[4].clone()];
+        assert_eq!(decide(&mut dispatcher(), &mute, &registry, 5_000), []);
+        let taken = decide(&mut dispatcher(), &mute, &registry, 5_001);
+        assert_eq!(released(&taken), [("mute", 1, "agent 'mute' is not heard")]);
+    }
+
+    #[test]
+    fn nothing_is_given_to_who_is_suspect_observes_fails_or_has_no_charge() {
+        let unfit = [
+            Agent { role: Role::Observer, ..agent("observer", 0.0) },
+            Agent { phase: Phase::Failed, ..agent("failed", 0.0) },
+            Agent { battery: Some(0.09), ..agent("empty", 0.0) },
+        ];
+        let open = [waits(1, 0.0)];
+        for agent in &unfit {
+            let decided = decide(&mut dispatcher(), &open, &known([agent.clone()]), 0);
+            assert_eq!(awards(&decided), [], "{}", agent.id);
+            let [What::Decide(decision)] = &decided[..] else { panic!("{decided:?}") };
+            assert_eq!(decision.reasons[0].reason, "no agent is there that could be given anything");
+        }
+        let mut registry = known([agent("late", 0.0), Agent { battery: Some(0.1), ..agent("charged", 90.0) }]);
+        registry.hear(Agent { sequence: 1, ..agent("charged", 90.0) }, at(900)).unwrap();
+        let changes = registry.look(at(900));
+        assert_eq!(changes, [("late".to_owned(), Health::Suspect)]);
+        assert_eq!(awards(&decide(&mut dispatcher(), &open, &registry, 900)), [("t1", "charged")], "however far");
+    }
+
+    /// The first is far from its task, and the second beside it.
+    fn the_wrong_way_round() -> (Registry, [Entry; 2]) {
+        let open = [held(1, 100.0, "a", State::Awarded), held(2, 0.0, "b", State::Awarded)];
+        (known([agent("a", 0.0), agent("b", 100.0)]), open)
+    }
+
+    #[test]
+    fn what_is_not_begun_is_given_out_anew_every_thirty_seconds() {
+        let ((registry, open), mut dispatcher) = (the_wrong_way_round(), dispatcher());
+        assert_eq!(decide(&mut dispatcher, &open, &registry, 29_999), []);
+        let decided = decide(&mut dispatcher, &open, &registry, 30_000);
+        assert_eq!(awards(&decided), [("t2", "a"), ("t1", "b")]);
+        let [What::Decide(decision)] = &decided[..] else { panic!("{decided:?}") };
+        let taken: Vec<_> = decision.withdrawals.iter().map(|taken| (taken.task.as_str(), taken.award)).collect();
+        assert_eq!(taken, [("t2", 12), ("t1", 11)]);
+        // What runs stays where it is, and so does what is as it should be.
+        let run = open.map(|entry| Entry { state: State::Running, begun: true, ..entry });
+        assert_eq!(decide(&mut dispatcher, &run, &registry, 60_000), []);
+        let right = [held(1, 100.0, "b", State::Awarded), held(2, 0.0, "a", State::Awarded)];
+        assert_eq!(decide(&mut dispatcher, &right, &registry, 90_000), []);
+    }
+
+    #[test]
+    fn a_loss_has_all_given_out_anew_at_once() {
+        let ((mut registry, open), mut dispatcher) = (the_wrong_way_round(), dispatcher());
+        registry.hear(Agent { leaving: true, ..agent("gone", 0.0) }, at(0)).unwrap();
+        let lost = [held(3, 0.0, "gone", State::Awarded)];
+        let taken = decide(&mut dispatcher, &[&open[..], &lost].concat(), &registry, 100);
+        assert_eq!(released(&taken).len(), 1);
+        assert_eq!(awards(&decide(&mut dispatcher, &open, &registry, 150)), [("t2", "a"), ("t1", "b")]);
+    }
+
+    #[test]
+    fn who_has_nothing_to_do_is_given_what_waits_at_another() {
+        let registry = known([agent("busy", 0.0), agent("idle", 0.0)]);
+        let open: Vec<Entry> = (1..=4).map(|number| held(number, 0.0, "busy", State::Awarded)).collect();
+        let mut dispatcher = dispatcher();
+        assert_eq!(decide(&mut dispatcher, &open, &registry, 999), []);
+        let moved = decide(&mut dispatcher, &open, &registry, 1_000);
+        assert_eq!(awards(&moved).len(), 2, "half of them: {moved:?}");
+        assert!(awards(&moved).iter().all(|(_, agent)| *agent == "idle"));
+    }
+}

@@ -88,6 +88,14 @@ mod tests {
     }
 
     #[test]
+    fn news_between_two_beats_does_not_make_the_next_beat_late() {
+        let mut detector = punctual(10);
+        (0..64).for_each(|_| detector.record(BEAT / 10, BEAT));
+        let (news, without) = (detector.phi(BEAT + BEAT / 10, BEAT), punctual(10).phi(BEAT + BEAT / 10, BEAT));
+        assert!(without < 2.0 && news == without, "{news}, and {without} without");
+    }
+
+    #[test]
     fn the_slow_rate_is_judged_by_its_own_interval() {
         let detector = punctual(10);
         assert!(detector.phi(Duration::from_secs(9), Duration::from_secs(10)) < 0.5);
