@@ -35,7 +35,7 @@ fn robots(dice: &mut Dice) -> Vec<Robot> {
         id: format!("robot{number}"),
         epoch: 1,
         capabilities: some(dice, 0.6).into_iter().collect(),
-        position: Location::at(dice.within(0.0, 100.0), dice.within(0.0, 100.0)).position(),
+        position: Some(Location::at(dice.within(0.0, 100.0), dice.within(0.0, 100.0)).position()),
         held: dice.within(0.0, 4.0) as usize,
         load: dice.within(0.0, 1.0),
     };

@@ -111,7 +111,7 @@ impl Marshal {
         let moves = !(formed.formation.is_settled() && formed.formation.route().is_done());
         let due = formed.told.as_ref().is_none_or(|told| state.differs(&told.state()))
             || (moves && now.since(formed.told_at) >= TELLING);
-        let plan = due.then(|| Plan { epoch: self.epoch, number: current.number, state });
+        let plan = due.then_some(Plan { epoch: self.epoch, number: current.number, state });
         if due {
             (formed.told, formed.told_at) = (Some(formed.formation.clone()), now);
         }

@@ -51,7 +51,7 @@ impl Drawing {
         let (size, colour) = (2.0 * peer.agent.radius, if peer.is_gone() { GREY } else { BLUE });
         let mut name = self.marker("names", TEXT_VIEW_FACING, &pose, [0.0, 0.0, LETTERS], colour);
         name.pose.position.z = 0.6;
-        name.text = [&[peer.agent.id.clone()], &peer.agent.tasks[..]].concat().join("\n");
+        name.text = [std::slice::from_ref(&peer.agent.id), &peer.agent.tasks[..]].concat().join("\n");
         Some([
             self.marker("agents", CYLINDER, &pose, [size, size, 0.2], colour),
             self.marker("headings", ARROW, &pose, [size, 0.05, 0.05], colour),
