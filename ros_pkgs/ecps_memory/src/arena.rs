@@ -91,8 +91,10 @@ pub(crate) struct Arena {
     /// Those with `last` after `first`, which `times` alone would miss.
     spans: BTreeSet<u32>,
     places: HashMap<u32, RTree<Spot>>,
-    /// Slots to use again. Not while there is a graph: a walk still passes through what is gone.
+    /// Slots to use again. Not while they are in a graph: a walk still passes through what is gone.
     free: Vec<u32>,
+    /// Whether a graph is made of the slots as they are, so that none is used again.
+    held: bool,
     graph: Option<Graph>,
     /// Not yet in the graph; scanned until they are.
     pending: BTreeSet<u32>,
@@ -115,6 +117,7 @@ impl Arena {
             spans: BTreeSet::new(),
             places: HashMap::new(),
             free: Vec::new(),
+            held: false,
             graph: None,
             pending: BTreeSet::new(),
             ef: AtomicU32::new(FIRST_EF),
@@ -194,7 +197,7 @@ impl Arena {
         }
         self.put_mark(slot, 0);
         self.pending.remove(&slot);
-        if self.graph.as_ref().is_none_or(|graph| !graph.holds(slot)) {
+        if !self.held && self.graph.as_ref().is_none_or(|graph| !graph.holds(slot)) {
             self.free.push(slot);
         }
         Some((facts, details))
@@ -302,6 +305,40 @@ impl Arena {
         true
     }
 
+    /// Keeps every slot for its record from now on, for a graph that is made beside this one.
+    pub(crate) fn hold(&mut self) {
+        self.held = true;
+        self.free.clear();
+    }
+
+    /// Whether it still does: it is another arena since all records went.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Slots and rows from slot `from` on, and the slot after the last.
+    pub(crate) fn rows_from(&self, from: u32, count: usize) -> (Vec<(u32, i64)>, u32) {
+        let slots = (from..self.details.len() as u32).map(|slot| (slot, self.details.get(slot as usize)));
+        let mut there = slots.filter_map(|(slot, details)| Some((slot, details?.as_ref()?.row)));
+        let rows: Vec<(u32, i64)> = there.by_ref().take(count).collect();
+        let next = rows.last().map_or(self.details.len() as u32, |(slot, _)| slot + 1);
+        (rows, next)
+    }
+
+    /// Takes the graph that was made meanwhile.
+    pub(crate) fn take_graph(&mut self, graph: Graph) {
+        self.pending = self.slots.values().copied().filter(|slot| !graph.holds(*slot)).collect();
+        let empty = self.details.iter().zip(0_u32..).filter(|(details, _)| details.is_none());
+        self.free = empty.map(|(_, slot)| slot).filter(|slot| !graph.holds(*slot)).collect();
+        self.graph = Some(graph);
+        self.held = false;
+    }
+
+    /// Slots without a record.
+    pub(crate) fn holes(&self) -> usize {
+        self.details.len() - self.slots.len()
+    }
+
     /// The graph in bytes, and how many nodes it has.
     pub(crate) fn encode(&self) -> Option<(Vec<u8>, usize)> {
         let row = |slot: u32| self.details.get(slot as usize)?.as_ref().map(|details| details.row);
@@ -311,6 +348,7 @@ impl Arena {
     /// Forgets the graph, so that all is scanned.
     pub(crate) fn drop_graph(&mut self) {
         self.graph = None;
+        self.held = false;
         self.pending.clear();
         let empty = self.details.iter().enumerate().filter(|(_, details)| details.is_none());
         self.free = empty.map(|(slot, _)| slot as u32).collect();

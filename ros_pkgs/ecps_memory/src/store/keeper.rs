@@ -12,7 +12,7 @@ use ecps_core::clock::Steady;
 use super::writer::{Apart, Job};
 use super::{Shared, graph_file};
 use crate::arena::{Arena, MOST_EF};
-use crate::graph::{Graph, Links, Scratch};
+use crate::graph::{Graph, Scratch};
 use crate::index::Terms;
 use crate::lane::Lane;
 use crate::query::{Query, SIMILARITY_TOLERANCE, Way};
@@ -151,28 +151,84 @@ impl Keeper {
         }
     }
 
-    /// On a copy, which then takes the arena's place.
-    fn build(&mut self, (namespace, model): &Key, stop: &Receiver<()>) {
+    fn build(&mut self, key: &Key, stop: &Receiver<()>) {
+        let holes = {
+            let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(arena) = index.arena(&key.0, &key.1) else { return };
+            arena.holes() as f64 / arena.len().max(1) as f64
+        };
+        // A copy closes holes, and takes the memory of all once more while it is made.
+        let built = if holes > CHURN { self.build_on_a_copy(key, stop) } else { self.build_beside(key, stop) };
+        if built {
+            self.shared.counters.rebuilt();
+            self.samples.remove(key);
+        }
+    }
+
+    /// A graph over the arena as it is, which goes on meanwhile.
+    fn build_beside(&self, (namespace, model): &Key, stop: &Receiver<()>) -> bool {
+        let read = || self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
+            let Some(arena) = index.arena_mut(namespace, model) else { return false };
+            arena.hold();
+        }
+        let (mut graph, mut from) = (Graph::default(), 0);
+        loop {
+            if matches!(stop.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected)) {
+                return false;
+            }
+            let rows = {
+                let index = read();
+                let Some(arena) = index.arena(namespace, model).filter(|arena| arena.is_held()) else { return false };
+                let (rows, next) = arena.rows_from(from, (graph.len() / 32).clamp(1, ABREAST));
+                from = next;
+                rows
+            };
+            if rows.is_empty() {
+                break;
+            }
+            // The lock is taken for each row alone, so that nobody who writes waits for long.
+            let chosen = abreast(&rows, self.threads, |(slot, row), scratch| {
+                let index = read();
+                let arena = index.arena(namespace, model).filter(|arena| arena.is_held())?;
+                Some(graph.choose(arena.vectors(), *slot, Graph::level(*row), scratch))
+            });
+            for ((slot, _), links) in rows.iter().zip(chosen) {
+                let index = read();
+                let arena = index.arena(namespace, model).filter(|arena| arena.is_held());
+                let Some((arena, links)) = arena.zip(links) else { return false };
+                graph.connect(arena.vectors(), *slot, links);
+            }
+        }
+        let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(arena) = index.arena_mut(namespace, model).filter(|arena| arena.is_held()) else { return false };
+        arena.take_graph(graph);
+        arena.set_ef(arena.ef().min(MOST_EF / 2));
+        true
+    }
+
+    /// A graph over a copy without holes, which then takes the arena's place.
+    fn build_on_a_copy(&self, (namespace, model): &Key, stop: &Receiver<()>) -> bool {
         let fresh = {
             let index = self.shared.index.read().unwrap_or_else(PoisonError::into_inner);
             index.arena(namespace, model).map(Arena::compacted)
         };
-        let Some(mut fresh) = fresh else { return };
+        let Some(mut fresh) = fresh else { return false };
         while let Some(()) = self.stretch(&mut fresh) {
             if matches!(stop.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected)) {
-                return;
+                return false;
             }
         }
         let mut index = self.shared.index.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(arena) = index.arena_mut(namespace, model)
-            && arena.dimension() == fresh.dimension()
-        {
-            fresh.catch_up(arena);
-            fresh.set_ef(arena.ef().min(MOST_EF / 2));
-            *arena = fresh;
-            self.shared.counters.rebuilt();
+        let Some(arena) = index.arena_mut(namespace, model) else { return false };
+        if arena.dimension() != fresh.dimension() {
+            return false;
         }
-        self.samples.remove(&(namespace.clone(), model.clone()));
+        fresh.catch_up(arena);
+        fresh.set_ef(arena.ef().min(MOST_EF / 2));
+        *arena = fresh;
+        true
     }
 
     /// Puts some more into a graph that nobody uses yet; none when all are in.
@@ -182,23 +238,11 @@ impl Keeper {
         if pending.is_empty() {
             return None;
         }
-        let chosen: Vec<Vec<Links>> = {
-            let (vectors, graph) = (arena.vectors(), arena.graph()?);
-            let choose = |part: &[(u32, i64)]| {
-                let mut scratch = Scratch::default();
-                let links = |(slot, row): &(u32, i64)| graph.choose(vectors, *slot, Graph::level(*row), &mut scratch);
-                part.iter().map(links).collect::<Vec<_>>()
-            };
-            let parts: Vec<&[(u32, i64)]> = pending.chunks(pending.len().div_ceil(self.threads.max(1))).collect();
-            match parts.as_slice() {
-                [one] => vec![choose(one)],
-                parts => std::thread::scope(|scope| {
-                    let running: Vec<_> = parts.iter().map(|part| scope.spawn(|| choose(part))).collect();
-                    running.into_iter().map(|thread| thread.join().unwrap_or_default()).collect()
-                }),
-            }
-        };
-        for ((slot, row), links) in pending.iter().zip(chosen.into_iter().flatten()) {
+        let (vectors, graph) = (arena.vectors(), arena.graph()?);
+        let chosen = abreast(&pending, self.threads, |(slot, row), scratch| {
+            graph.choose(vectors, *slot, Graph::level(*row), scratch)
+        });
+        for ((slot, row), links) in pending.iter().zip(chosen) {
             arena.connect(*slot, *row, links);
         }
         Some(())
@@ -291,5 +335,25 @@ impl Keeper {
             let _ = reply.wait();
         }
         self.saved = nodes;
+    }
+}
+
+/// What `choose` makes of each row, on several threads; in order.
+fn abreast<T: Send>(
+    rows: &[(u32, i64)],
+    threads: usize,
+    choose: impl Fn(&(u32, i64), &mut Scratch) -> T + Sync,
+) -> Vec<T> {
+    let part = |rows: &[(u32, i64)]| {
+        let mut scratch = Scratch::default();
+        rows.iter().map(|row| choose(row, &mut scratch)).collect::<Vec<T>>()
+    };
+    let parts: Vec<&[(u32, i64)]> = rows.chunks(rows.len().div_ceil(threads.max(1)).max(1)).collect();
+    match parts.as_slice() {
+        [one] => part(one),
+        parts => std::thread::scope(|scope| {
+            let running: Vec<_> = parts.iter().map(|rows| scope.spawn(|| part(rows))).collect();
+            running.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+        }),
     }
 }

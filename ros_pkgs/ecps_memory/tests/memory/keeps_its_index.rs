@@ -149,6 +149,35 @@ fn a_graph_many_of_whose_records_are_gone_is_made_again() {
     assert!(found.count() >= kept.len() * 97 / 100);
 }
 
+/// A graph is made beside the records that it is of, and they go on changing.
+#[test]
+fn what_changes_while_a_graph_is_made_is_found_as_it_is_then() {
+    let scratch = Scratch::new();
+    let memory = open(&scratch);
+    fill(&memory);
+    let mut changed = 0;
+    while memory.stats().rebuilds == 0 && changed < RECORDS {
+        let numbers: Vec<usize> = (changed..(changed + 5).min(RECORDS)).collect();
+        memory.delete("", numbers.iter().map(|number| format!("{number:04}")).collect()).wait().unwrap();
+        // In what would be their slots.
+        let anew = |number: &usize| record(&format!("new {number:04}"), &wave(RECORDS + number));
+        memory.put(numbers.iter().map(anew).collect()).wait().unwrap();
+        changed += numbers.len();
+    }
+    settled(&memory);
+    assert!(changed > 0, "the graph was there before anything changed");
+    let walk = |number: usize| {
+        let answer = memory.ask_graph(&Query { k: 1, ..ask(number) }).unwrap();
+        assert_eq!(answer.way, Way::Graph);
+        ids(&answer).concat()
+    };
+    for number in 0..changed {
+        assert_ne!(walk(number), format!("{number:04}"), "it was deleted");
+    }
+    let found = (0..changed).filter(|number| walk(RECORDS + number) == format!("new {number:04}")).count();
+    assert!(found * 100 >= changed * 97, "{found} of {changed} that were put meanwhile");
+}
+
 /// The recall is measured while nobody asks, and told in the next answer.
 #[test]
 fn the_recall_is_sampled_in_idle_time_and_told() {
