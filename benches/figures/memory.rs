@@ -43,6 +43,7 @@ pub(crate) fn measure() -> Section {
             let home = tempfile::tempdir().unwrap();
             let memory = durable::measure(&mut section, home.path(), &patches);
             likeness::measure(&mut section, &memory, &patches);
+            durable::singles(&mut section, home.path(), &memory, &patches);
             drop(memory);
             killed::measure(&mut section, home.path(), &patches);
         }

@@ -27,6 +27,18 @@ pub(super) fn measure(section: &mut Section, home: &Path, vectors: &Vectors) -> 
     let took = fill(&memory, vectors);
     let rate = vectors.len() as f64 / took.as_secs_f64();
 
+    let name = format!("batches of {BATCH}, {ABREAST} under way: records/s with all indexes, in thousands");
+    section.goal_at_least(&name, rate / 1e3, 25.0, "");
+    section.note(format!(
+        "{}k records, each with vector, label, place, words and time, put at {rate:.0}/s; bare SQLite took numbers and blobs in \
+         transactions of {BATCH} at {bare:.0}/s",
+        vectors.len() / 1000
+    ));
+    memory
+}
+
+/// Puts one at a time into a memory that is at rest.
+pub(super) fn singles(section: &mut Section, home: &Path, memory: &Memory, vectors: &Vectors) {
     let (mut single, mut disk, mut database) = (Sample::default(), Sample::default(), Sample::default());
     let (plain, mut log) = (plain(&home.join("single.db")), File::create(home.join("log")).unwrap());
     for number in 0..SINGLES {
@@ -47,14 +59,6 @@ pub(super) fn measure(section: &mut Section, home: &Path, vectors: &Vectors) -> 
     section.row(format!("the disk alone: {BYTES} bytes appended, fdatasync"), &disk);
     section.row("bare SQLite: one row of a number and a blob, synced", &database);
     section.goal("durable single put: p50 over the disk's own", single.p50() - disk.p50(), 0.25, " ms");
-    let name = format!("batches of {BATCH}, {ABREAST} under way: records/s with all indexes, in thousands");
-    section.goal_at_least(&name, rate / 1e3, 25.0, "");
-    section.note(format!(
-        "{}k records, each with vector, label, place, words and time, put at {rate:.0}/s; bare SQLite took numbers and blobs in \
-         transactions of {BATCH} at {bare:.0}/s",
-        vectors.len() / 1000
-    ));
-    memory
 }
 
 /// Puts all there are, and says how long that took without making them.

@@ -18,6 +18,8 @@ use crate::lane::Lane;
 use crate::query::{Query, SIMILARITY_TOLERANCE, Way};
 use crate::reply::Reply;
 
+/// How much less than others the thread is in a hurry (nice). Not much: while it looks at the index, a put waits for it.
+const NICE: i32 = 5;
 /// Pause between looks, where there is nothing to do.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Silence after which it samples.
@@ -67,6 +69,9 @@ enum Need {
 impl Keeper {
     /// Runs until the other end of `stop` is gone.
     pub(crate) fn run(mut self, stop: Receiver<()>) {
+        // Puts and queries go first, also while a graph is built on every core: the threads that build inherit this.
+        // Where the system refuses it they are as quick as all others.
+        let _ = rustix::process::setpriority_process(None, NICE);
         let (mut second, mut sampled) = (self.now(), self.now());
         loop {
             let more = self.tend(&stop);
